@@ -98,8 +98,9 @@ fn make_namespaces() -> anyhow::Result<()> {
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS;
-    // A derivation's cell has only the loopback, which a command may use.
-    if has_network()? {
+    // A derivation's cell has only a loopback interface, which a command may use.
+    let has_network = has_network()?;
+    if has_network {
         flags |= UnshareFlags::NEWNET;
     }
     // SAFETY: this process has one thread, and nothing in it relies on the namespaces that it
@@ -113,6 +114,9 @@ fn make_namespaces() -> anyhow::Result<()> {
     write("uid_map", format!("0 {user} 1"))?;
     write("gid_map", format!("0 {group} 1"))?;
     rustix::system::sethostname(HOST_NAME).context("cannot name the machine")?;
+    if has_network {
+        crateyard_loopback::switch_on();
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The first way into a root file system: namespaces. Where they are forbidden, `traced.rs` is the
-//! second.
+//! The first way into a root file system: namespaces. Where the system forbids them, `traced.rs` is
+//! the second.
 
 use alloc::format;
 use alloc::string::String;
@@ -25,25 +25,27 @@ use crate::error::{Error, explain, shown};
 use crate::files::{names, open_directory, write_all};
 use crate::rooted::{Missing, Root, c_string};
 
-/// Who the program is, in every cell.
+/// The user, the group and the name of the machine in every cell.
 pub(crate) const USER: u32 = 1000;
 pub(crate) const GROUP: u32 = 100;
 pub(crate) const HOST_NAME: &[u8] = b"localhost";
-/// Entries of a root file system that always come from elsewhere.
+/// The entries at the top of a cell that never come from a root file system.
 pub(crate) const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
-/// What is shown in the cell as it is outside, where it exists.
+/// The directories that the cell shows as they are outside, if they exist.
 pub(crate) const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// What a cell consists of.
+/// The parts of a cell.
 pub(crate) struct Plan<'a> {
-    /// Root file systems, seen read-only; of a file in several, the first is seen.
+    /// Root file systems, which the cell shows read-only. If several have a file, it shows that of
+    /// the first.
     pub(crate) roots: &'a [Vec<u8>],
-    /// What is bound into the cell, in this order.
+    /// The files and directories to bind into the cell, in this order.
     pub(crate) binds: Vec<Bind<'a>>,
-    /// A directory on which the root is mounted. What it holds is not seen, unless it is bound.
+    /// The directory on which the root is mounted. The cell does not show its contents, unless they
+    /// are bound.
     pub(crate) root: Vec<u8>,
-    /// A directory that does not exist yet, for joining several roots.
+    /// A directory that does not exist yet, in which several roots are joined.
     pub(crate) merged: Vec<u8>,
 }
 
@@ -54,30 +56,29 @@ pub(crate) struct Bind<'a> {
     pub(crate) place: &'a [u8],
 }
 
-/// What is shown at a place.
+/// The source of a place.
 pub(crate) enum Source {
-    /// What is at this path outside.
+    /// The file or directory at this path outside.
     Outside(Vec<u8>),
     /// An empty directory in memory.
     Memory,
 }
 
-/// The way of an unprivileged user and mount namespace.
+/// The way into a cell by an unprivileged user and mount namespace.
 pub(crate) struct Namespaces {
-    /// Whether the cell has no network but an own loopback.
+    /// Whether the cell has no network but a loopback interface of its own.
     pub(crate) no_network: bool,
 }
 
 impl Namespaces {
-    /// Makes the plan the root of this process: afterwards `/` is its root. The process must be a
-    /// child made for that.
+    /// Makes the plan's root the `/` of this process, which must be a child made for that.
     ///
     /// # Errors
-    /// When the system does not let it; the process is then of no more use.
+    /// When the system does not allow it. The process is then of no use any more.
     pub(crate) fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
         self.unshare()?;
-        // Everything is opened before the new root is mounted, because that hides what lies where
-        // it is mounted.
+        // Open everything before the new root is mounted, because that hides the files at its
+        // place.
         let source = source_root(plan)?;
         let binds = plan.binds.iter().map(Opened::new);
         let binds: Vec<Opened<'_>> = binds.collect::<Result<_, _>>()?;
@@ -95,7 +96,7 @@ impl Namespaces {
         root.become_root()
     }
 
-    /// Makes the namespaces, in which this process is user 1000 of group 100, and may mount.
+    /// Makes the namespaces. In them this process is user 1000 of group 100, and may mount.
     fn unshare(&self) -> Result<(), Error> {
         let (user, group) = (getuid().as_raw(), getgid().as_raw());
         let mut flags = UnshareFlags::NEWUSER
@@ -108,7 +109,7 @@ impl Namespaces {
         // SAFETY: the process has one thread, so none shares anything with this one.
         unsafe { unshare_unsafe(flags) }
             .map_err(|errno| forbidden("make a user namespace", errno))?;
-        // Without privileges, a group can be mapped only when setgroups(2) is given up.
+        // Without privileges, a process can map a group only after it gives up setgroups(2).
         match write_file(c"/proc/self/setgroups", "deny") {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(forbidden("write /proc/self/setgroups", errno)),
@@ -124,13 +125,13 @@ impl Namespaces {
         .map_err(|errno| forbidden("mount in a user namespace", errno))?;
         let _ = sethostname(HOST_NAME);
         if self.no_network {
-            crate::network::loopback_up();
+            crateyard_loopback::switch_on();
         }
         Ok(())
     }
 }
 
-/// Opens the root file system to show: the only one, or all of them joined by overlayfs.
+/// Opens the root file system of the cell: the only one, or all of them joined by overlayfs.
 fn source_root(plan: &Plan<'_>) -> Result<OwnedFd, Error> {
     let open = |path: &[u8]| {
         open_directory(CWD, path)
@@ -145,11 +146,18 @@ fn source_root(plan: &Plan<'_>) -> Result<OwnedFd, Error> {
     let data = [b"lowerdir=", lower.join(&b':').as_slice()].concat();
     let data = c_string(&data).map_err(Error::Usage)?;
     let flags = MountFlags::RDONLY;
-    mount(c"overlay", plan.merged.as_slice(), c"overlay", flags, data.as_c_str()).map_err(|errno| {
+    mount(
+        c"overlay",
+        plan.merged.as_slice(),
+        c"overlay",
+        flags,
+        data.as_c_str(),
+    )
+    .map_err(|errno| {
         let roots: Vec<String> = plan.roots.iter().map(|root| shown(root)).collect();
         Error::Forbidden(format!(
-            "cannot join the roots {}: {}. This needs overlayfs in user namespaces (Linux 5.11 or later); \
-             without it, unpack all packages into one root",
+            "cannot join the roots {}: {}. This needs overlayfs in user namespaces (Linux \
+             5.11 or later); without it, unpack all packages into one root",
             roots.join(", "),
             explain(errno)
         ))
@@ -157,7 +165,7 @@ fn source_root(plan: &Plan<'_>) -> Result<OwnedFd, Error> {
     open(&plan.merged)
 }
 
-/// A path as an overlayfs option takes it.
+/// Escapes a path for an option of overlayfs.
 fn escaped(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path {
@@ -169,10 +177,10 @@ fn escaped(path: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// What is to be bound, held open.
+/// An open source of a bind.
 struct Opened<'a> {
     bind: &'a Bind<'a>,
-    /// Nothing where memory is to be mounted.
+    /// `None` for a directory in memory.
     file: Option<OwnedFd>,
     is_directory: bool,
 }
@@ -198,7 +206,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// The new root: a small file system in memory that holds the places where all else is mounted.
+/// The new root: a small file system in memory with the places where everything else is mounted.
 struct Skeleton {
     path: Vec<u8>,
     root: Root,
@@ -216,7 +224,7 @@ impl Skeleton {
         })
     }
 
-    /// Shows what is at the top of a root file system, read-only.
+    /// Shows the entries at the top of a root file system, read-only.
     fn bind_top(&self, source: &OwnedFd) -> Result<(), Error> {
         let names = names(source).map_err(|errno| Error::io("read the root", errno))?;
         for name in names {
@@ -249,27 +257,27 @@ impl Skeleton {
         make_read_only(&to)
     }
 
-    /// Makes `/tmp`: in memory, like the root, but it stays writable.
+    /// Makes `/tmp`. It is in memory like the root, but stays writable.
     fn add_tmp(&self) -> Result<(), Error> {
         let path = [self.path.as_slice(), b"tmp"].join(&b'/');
         let path = path.as_slice();
         let mode = Mode::from_raw_mode(0o1777);
         mkdir(path, mode)
-            // The mode again, for what the mask takes away.
+            // Set the mode again, because the mask has taken bits away.
             .and_then(|()| chmod(path, mode))
             .and_then(|()| mount_bind(path, path))
             .map_err(|errno| forbidden("mount /tmp in the cell", errno))
     }
 
-    /// Shows a directory as it is outside, with what is mounted below it.
+    /// Shows a directory as it is outside, with all mounts below it.
     fn bind_shared(&self, path: &[u8]) -> Result<(), Error> {
         let target = self.place(path, true)?;
         mount_bind_recursive(path, open_path(&target).as_str())
             .map_err(|errno| unbindable(path, path, errno))
     }
 
-    /// Binds a file or directory from outside to a place in the cell, which is made if it does not
-    /// exist.
+    /// Binds a file or directory from outside to a place in the cell. Makes the place if it does
+    /// not exist.
     fn bind(&self, opened: &Opened<'_>) -> Result<(), Error> {
         let place = opened.bind.place;
         let target = self.place(place, opened.is_directory)?;
@@ -278,14 +286,14 @@ impl Skeleton {
             return mount_memory(&target);
         };
         let source = open_path(file);
-        // Without what is mounted below, because the build's directory holds this very root. Where
-        // something else is mounted there, the kernel insists on it.
+        // Leave out mounts below, because the build's directory holds this very root. If something
+        // else is mounted there, the kernel insists on taking them along.
         mount_bind(source.as_str(), target.as_str())
             .or_else(|_| mount_bind_recursive(source.as_str(), target.as_str()))
             .map_err(|errno| unbindable(outside, place, errno))
     }
 
-    /// Opens a place in the cell, and makes it first if need be.
+    /// Opens a place in the cell. Makes it first if it does not exist.
     fn place(&self, place: &[u8], is_directory: bool) -> Result<OwnedFd, Error> {
         let unusable = |reason: String| unusable(place, reason);
         if is_directory {
@@ -309,20 +317,20 @@ impl Skeleton {
         }
     }
 
-    /// Makes this the root of the process and lets go of all that was outside.
+    /// Makes this the root of the process, and unmounts the old root.
     fn become_root(self) -> Result<(), Error> {
         let failed = |errno| forbidden("enter the cell's root", errno);
         let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         mount_remount(self.path.as_slice(), flags, c"").map_err(failed)?;
         chdir(self.path.as_slice()).map_err(failed)?;
-        // The old root goes onto the new one, from where it is unmounted.
+        // The old root goes onto the new one and is unmounted there.
         pivot_root(c".", c".").map_err(failed)?;
         unmount(c".", UnmountFlags::DETACH).map_err(failed)?;
         chdir(c"/").map_err(failed)
     }
 }
 
-/// Makes a bind mount read-only. The flags that it has cannot be dropped in a user namespace.
+/// Makes a bind mount read-only. Keeps its other flags, which a user namespace can't drop.
 fn make_read_only(path: &[u8]) -> Result<(), Errno> {
     let present = statvfs(path)?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY;
@@ -351,8 +359,8 @@ fn write_file(path: &CStr, content: &str) -> Result<(), Errno> {
     write_all(&file, content.as_bytes())
 }
 
-/// A path of an open file, for calls that take paths only. No link in the file's own path can lead
-/// it elsewhere.
+/// Returns a path of an open file, for calls that take only paths. No link in the file's own path
+/// can lead it elsewhere.
 fn open_path(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
@@ -363,7 +371,7 @@ fn mount_memory(target: &str) -> Result<(), Error> {
         .map_err(|errno| forbidden("mount a file system in memory", errno))
 }
 
-/// Why something cannot be shown at a place.
+/// Makes the error for a place that the cell can't have.
 pub(crate) fn unusable(place: &[u8], reason: String) -> Error {
     Error::Cell(format!(
         "there is no place {} in the cell: {reason}; below what comes from a root, let \
@@ -372,7 +380,7 @@ pub(crate) fn unusable(place: &[u8], reason: String) -> Error {
     ))
 }
 
-/// Why something outside cannot be shown in the cell.
+/// Makes the error for a source that the cell can't show.
 pub(crate) fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
     let reason = explain(errno);
     Error::Cell(format!(
@@ -382,23 +390,27 @@ pub(crate) fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
     ))
 }
 
-/// Why there is no cell, and what helps.
+/// Makes the error for a refused cell, with a remedy.
 fn forbidden(what: &str, errno: Errno) -> Error {
     let remedy = match errno {
         Errno::NOSPC => {
-            "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`"
+            "the limit of user namespaces is reached: raise it with \
+             `sysctl user.max_user_namespaces=15000`"
         }
         Errno::PERM | Errno::ACCESS => {
             "user namespaces are forbidden here. Which one helps depends on who forbids them: \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu 23.10 and later), \
              `sysctl kernel.unprivileged_userns_clone=1` (older Debian), or, in a container, \
-             leave to make namespaces and mounts (`--privileged`, or a seccomp and AppArmor profile that allows them)"
+             leave to make namespaces and mounts (`--privileged`, or a seccomp and AppArmor \
+             profile that allows them)"
         }
         Errno::INVAL | Errno::NOSYS => {
-            "this kernel has no user namespaces (CONFIG_USER_NS), or the sandbox that this runs in has no support for them"
+            "this kernel has no user namespaces (CONFIG_USER_NS), or the sandbox that this runs in \
+             has no support for them"
         }
         _ => {
-            "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them"
+            "a cell needs what rootless containers need: unprivileged user namespaces and mounts \
+             in them"
         }
     };
     Error::Forbidden(format!("cannot {what}: {}\n  {remedy}.", explain(errno)))

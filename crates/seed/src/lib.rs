@@ -1,5 +1,5 @@
-//! The bootstrap program of the build: unpacks .deb files into a root file system, and runs a
-//! command in a cell.
+//! The bootstrap program of the build. It unpacks .deb files into a root file system, and runs
+//! commands in cells.
 //!
 //! The library needs neither the standard library nor a C library, so that the program can be one
 //! small static file that runs where nothing else exists. `docs/seed.md` says how to use it.
@@ -15,7 +15,6 @@ mod decompress;
 mod enter;
 mod error;
 mod files;
-mod network;
 pub mod output;
 mod rooted;
 mod shared_memory;
@@ -33,7 +32,7 @@ use error::Error;
 
 /// Runs the program.
 ///
-/// `arguments` begin with the program's own name; `environment` holds `NAME=value` entries. Returns
+/// `arguments` begin with the program's own name. `environment` holds `NAME=value` entries. Returns
 /// the exit code.
 pub fn run(arguments: Vec<Vec<u8>>, environment: Vec<Vec<u8>>) -> i32 {
     let result = arguments::parse(arguments).and_then(|command| match command {

@@ -1,4 +1,13 @@
 //! The loopback interface of a new network namespace.
+//!
+//! The kernel makes the interface with the namespace and leaves it switched off. The seed's cells
+//! and the steps of images switch it on, so that programs in them reach servers that they start
+//! themselves. The process that made the namespace calls:
+//!
+//! ```no_run
+//! crateyard_loopback::switch_on();
+//! ```
+#![no_std]
 
 use core::ffi::c_void;
 
@@ -6,7 +15,7 @@ use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl};
 use rustix::net::{AddressFamily, SocketType, socket};
 
-/// `struct ifreq` (netdevice(7)) as far as flags are concerned.
+/// The part of `struct ifreq` (netdevice(7)) that sets flags.
 #[repr(C)]
 struct SetFlags {
     name: [u8; 16],
@@ -36,9 +45,11 @@ unsafe impl Ioctl for SetFlags {
     }
 }
 
-/// Switches the loopback interface on. Programs that do not need it run without it, too: a failure
-/// is no error.
-pub(crate) fn loopback_up() {
+/// Switches on the loopback interface of this process's network namespace. The process needs
+/// `CAP_NET_ADMIN` there, as the maker of a user and network namespace has it.
+///
+/// The function ignores a failure: programs that do not use the interface run without it.
+pub fn switch_on() {
     let mut request = SetFlags {
         name: [0; 16],
         flags: IFF_UP,
