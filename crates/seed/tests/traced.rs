@@ -1,4 +1,4 @@
-//! `seed cell` where namespaces are forbidden: the program is traced.
+//! `seed cell` where namespaces are forbidden, so that the seed traces the program.
 #![allow(missing_docs)]
 
 mod common;
@@ -14,7 +14,8 @@ use std::process::Command;
 
 use common::{errors, fail, has, scratch, seed, seed_path, skipped, succeed, usable_root};
 
-/// A cell on a system without namespaces. It is ended after a minute.
+/// Returns a command for a cell on a system without namespaces. It ends after a minute at the
+/// latest.
 fn traced(root: &Path, options: &[&str], program: &[&str]) -> Command {
     let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
     let mut command = Command::new("timeout");
@@ -39,7 +40,7 @@ fn cell(command: &mut Command, root: &Path, options: &[&str], program: &[&str]) 
         .args(program);
 }
 
-/// The root that programs run in, if this machine can forbid them namespaces.
+/// Returns the root for programs, if this machine can forbid namespaces.
 fn traceable_root(test: &str) -> Option<&'static Path> {
     let root = usable_root(test)?;
     if !has("unshare") {
@@ -73,7 +74,7 @@ fn where_nothing_is_allowed_the_remedy_is_named() {
     let Some(root) = traceable_root("where_nothing_is_allowed_the_remedy_is_named") else {
         return;
     };
-    // A traced program has no namespaces, and traces nobody.
+    // A traced program can neither make namespaces nor trace.
     let bind = [
         format!("{}=/seed", seed_path().display()),
         format!("{}=/root2", root.display()),
@@ -90,7 +91,8 @@ fn where_nothing_is_allowed_the_remedy_is_named() {
     }
 }
 
-/// A cell runs this same test, which then asks the system a hundred questions (`traced/probe.rs`).
+/// A cell runs this same test, which then asks the system a few hundred questions
+/// (`traced/probe.rs`).
 #[test]
 fn a_traced_program_gets_the_answers_of_one_in_namespaces() {
     let test = "a_traced_program_gets_the_answers_of_one_in_namespaces";
@@ -102,7 +104,7 @@ fn a_traced_program_gets_the_answers_of_one_in_namespaces() {
     };
     let probe = std::env::current_exe().unwrap();
     let bind = format!("{}=/probe", probe.display());
-    let options = ["--env", "SEED_PROBE=1", "--bind", &bind];
+    let options = ["--env", "SEED_PROBE=1", "--no-network", "--bind", &bind];
     let program = ["/probe", "--exact", test, "--nocapture"];
     let answers = |mut command: Command| -> Vec<String> {
         let directory = scratch();

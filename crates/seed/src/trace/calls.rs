@@ -1,4 +1,4 @@
-//! What becomes of each traced system call.
+//! The treatment of each traced system call.
 
 use alloc::vec::Vec;
 
@@ -12,13 +12,14 @@ use super::machine::{self, Registers};
 use super::paths::{Argument, opens, paths};
 use super::permission::{Access, permit};
 use super::processes;
+use super::sockets;
 use super::view::{Asker, Place, View};
 
 /// `PATH_MAX` of the kernel.
 const MOST_BYTES_OF_PATH: usize = 4096;
 
 impl Tracer {
-    /// What becomes of the call that a process is about to make.
+    /// Decides about the call that a process is about to make.
     pub(super) fn outcome(&mut self, task: i32, registers: &Registers) -> Result<Outcome, Errno> {
         let (user, group) = self.identity.inner;
         let users = (user, self.identity.outer.0);
@@ -64,7 +65,7 @@ impl Tracer {
         let mut places = Vec::new();
         for argument in arguments {
             let address = registers.argument(argument.path);
-            // Some calls take none, and mean the open file.
+            // Some calls take no path, and mean the open file.
             if address == 0 {
                 continue;
             }
@@ -103,7 +104,7 @@ impl Tracer {
         Ok(Outcome::Change(change))
     }
 
-    /// Refuses what joins two mounts of the cell, with the kernel's errors.
+    /// Refuses calls that join two mounts of the cell, with the kernel's errors.
     fn join(
         &self,
         registers: &Registers,
@@ -132,7 +133,7 @@ impl Tracer {
         Err(Errno::XDEV)
     }
 
-    /// The mount that holds a file or, where a name is made or taken away, the name.
+    /// Returns the mount of a file, or the mount of the name if the call makes or removes one.
     fn mount<'a>(&'a self, argument: &Argument, place: &'a Place) -> &'a [u8] {
         match argument.access {
             Access::Looks => self.view.mount_of(&place.guest),
@@ -183,7 +184,7 @@ impl Tracer {
         self.view.resolve(&asker, base, path, follow)
     }
 
-    /// The working directory of a process, or one that it has open.
+    /// Returns the working directory of a process, or one that it has open.
     pub(super) fn directory(&self, task: i32, open: Option<i32>) -> Result<Vec<u8>, Errno> {
         let link = match open {
             None | Some(kernel::AT_FDCWD) => alloc::format!("/proc/{task}/cwd"),
@@ -201,7 +202,7 @@ impl Tracer {
         }
     }
 
-    /// The result of a call that needs no kernel: a link that says which program runs.
+    /// Answers a call that reads the link to a process's program. The kernel is not asked.
     fn shortcut(
         &self,
         task: i32,
@@ -237,7 +238,7 @@ impl Tracer {
         Ok(Outcome::Answer(path.len() as i64))
     }
 
-    /// The owner and group that a process gives a file, as ids outside.
+    /// Returns the owner and group that a process gives to a file, as ids outside.
     fn owners(&self, registers: &Registers, first: usize) -> Vec<(usize, Value)> {
         let (inner, outer) = (self.identity.inner, self.identity.outer);
         let pairs = [(first, inner.0, outer.0), (first + 1, inner.1, outer.1)];
@@ -248,7 +249,7 @@ impl Tracer {
             .collect()
     }
 
-    /// A process may become who it is, and nobody else: there is none in the cell.
+    /// Lets a process become the user or group that it is, and no other: the cell has no other.
     fn become_id(
         &self,
         registers: &Registers,
@@ -269,7 +270,7 @@ impl Tracer {
         Ok(Outcome::Change(change))
     }
 
-    /// Does what is to be done at the end of a call. Returns its result, if that is another one.
+    /// Does the work at the end of a call. Returns the call's result, if it is another one.
     pub(super) fn finish(
         &self,
         task: i32,
@@ -277,11 +278,14 @@ impl Tracer {
         result: i64,
         after: After,
     ) -> Result<Option<i64>, Errno> {
+        if let After::Refusal { socket } = after {
+            return Ok(sockets::refusal(task, socket, result));
+        }
         if result < 0 {
             return Ok(None);
         }
         match after {
-            After::Nothing => {}
+            After::Nothing | After::Refusal { .. } => {}
             #[cfg(target_arch = "x86_64")]
             After::Status { address } => self.show_owners(task, address + 28)?,
             #[cfg(target_arch = "aarch64")]
@@ -299,7 +303,7 @@ impl Tracer {
         Ok(None)
     }
 
-    /// Two ids, one after the other.
+    /// Puts the cell's ids in the place of a user and a group in memory, one after the other.
     fn show_owners(&self, task: i32, address: u64) -> Result<(), Errno> {
         let ids: [u8; 8] = machine::read_array(task, address)?;
         let (user, group) = ids.split_at(4);
@@ -310,7 +314,8 @@ impl Tracer {
         machine::write(task, address, &bytes)
     }
 
-    /// The kernel's own links in `/proc` name paths outside.
+    /// Puts the cell's path in the place of a link's target. The kernel's own links in `/proc` name
+    /// paths outside.
     fn show_target(
         &self,
         task: i32,

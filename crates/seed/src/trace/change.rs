@@ -1,25 +1,25 @@
-//! Other system calls than those that a process is about to make.
+//! Changes of system calls that a process is about to make.
 
 use alloc::vec::Vec;
 
-/// What a process does instead of its call.
+/// The decision about a call.
 pub(crate) enum Outcome {
-    /// The call as it is.
+    /// The process makes the call as it is.
     Pass,
-    /// Nothing: this is the result.
+    /// The process makes no call, and gets this result.
     Answer(i64),
-    /// The call with other arguments, or with something to do at its end.
+    /// The process makes the call with other arguments, or the tracer has work at its end.
     Change(Change),
 }
 
 /// Other arguments of a call.
 #[derive(Default)]
 pub(crate) struct Change {
-    /// Index and value.
+    /// Pairs of index and value.
     pub(crate) arguments: Vec<(usize, Value)>,
-    /// What is to be done at the call's end.
+    /// The work at the call's end.
     pub(crate) after: After,
-    /// The program that it starts, as the cell names it.
+    /// The program that the call starts, by its path in the cell.
     pub(crate) program: Option<Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Value {
     Bytes(Vec<u8>),
     /// The address of an array of strings.
     Array(Vec<Entry>),
-    /// The address of a `struct msghdr` (sendmsg(2)) with another address of a socket.
+    /// The address of a `struct msghdr` (sendmsg(2)), with another address of a socket in it.
     Message {
         header: Vec<u8>,
         name: Vec<u8>,
@@ -38,7 +38,8 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The argument. What it points to is added to `bytes`, which will lie at the address `room`.
+    /// Returns the argument. Adds the data that it points to to `bytes`, which will lie at the
+    /// address `room`.
     pub(crate) fn place(self, room: u64, bytes: &mut Vec<u8>) -> u64 {
         let add = |bytes: &mut Vec<u8>, added: &[u8]| {
             let address = room + bytes.len() as u64;
@@ -79,28 +80,30 @@ impl Value {
 
 /// A string in an array.
 pub(crate) enum Entry {
-    /// One of the process, at this address.
+    /// A string of the process, at this address.
     At(u64),
     String(Vec<u8>),
 }
 
-/// What is to be done at the end of a call.
+/// The work at the end of a call.
 #[derive(Default)]
 pub(crate) enum After {
     #[default]
     Nothing,
-    /// Ids in a `struct stat` are those in the cell.
+    /// Show the cell's ids in a `struct stat`.
     Status { address: u64 },
-    /// The same in a `struct statx`.
+    /// Show the cell's ids in a `struct statx`.
     ExtendedStatus { address: u64 },
-    /// The target of a link is a path outside.
+    /// Show the cell's path in the target of a link.
     Target { address: u64, size: u64 },
-    /// The machine has the cell's name.
+    /// Show the cell's name of the machine.
     System { address: u64 },
+    /// Check an error of a call that got the family `AF_UNSPEC` and no more of an address.
+    Refusal { socket: u64 },
 }
 
 impl Change {
-    /// How many bytes its arguments take, at most.
+    /// Returns the greatest number of bytes that the arguments may take.
     pub(crate) fn size(&self) -> usize {
         let sizes = self.arguments.iter().map(|(_, value)| match value {
             Value::Number(_) => 0,

@@ -1,4 +1,4 @@
-//! Files about processes in `/proc` that would say what the cell hides. A program gets a copy:
+//! Files about processes in `/proc` that would tell what the cell hides. A program gets a copy:
 //!
 //! - `maps` has the paths of the cell. Programs look there for their own debugging information.
 //! - `status` has the ids of the cell, and no tracer.
@@ -14,7 +14,7 @@ use super::view::{Place, View};
 use super::{Identity, Tracer};
 use crate::files::write_all;
 
-/// The process that a thread belongs to, if the thread still runs.
+/// Returns the process of a thread, if the thread still runs.
 pub(super) fn of(task: i32) -> Option<i32> {
     let text = whole(format!("/proc/{task}/status").as_bytes()).ok()?;
     let mut lines = text.split(|&byte| byte == b'\n');
@@ -23,10 +23,10 @@ pub(super) fn of(task: i32) -> Option<i32> {
 }
 
 impl Tracer {
-    /// Puts a copy in the place of a file that is to be opened, if it is one of those.
+    /// Puts a copy in the place of a file that a process opens, if it is one of those files.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     pub(super) fn show_process(&self, task: i32, place: &mut Place) -> Result<(), Errno> {
         let is_of_process = place.guest.starts_with(b"/proc/");
         let (name, copy) = if is_of_process && place.guest.ends_with(b"/maps") {
@@ -37,7 +37,7 @@ impl Tracer {
             return Ok(());
         };
         let path = self.view.beside(format!("{name}-{task}").as_bytes());
-        // An open one stays as it is.
+        // A copy that is still open stays as it is.
         let _ = unlink(path.as_slice());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(CWD, path.as_slice(), flags, Mode::from_raw_mode(0o400))?;
@@ -50,7 +50,7 @@ impl Tracer {
 fn maps(view: &View, text: &[u8]) -> Vec<u8> {
     let mut copy = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|&byte| byte == b'\n') {
-        // Only what begins with a slash is a path.
+        // Only a path has a slash.
         match line.iter().position(|&byte| byte == b'/') {
             Some(start) => {
                 copy.extend_from_slice(&line[..start]);
@@ -78,7 +78,7 @@ fn status(identity: &Identity, text: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// A line with other numbers.
+/// Copies a line with other numbers.
 fn with_numbers(line: &[u8], other: impl Fn(u32) -> u32) -> Vec<u8> {
     let mut copy = Vec::with_capacity(line.len());
     for part in line.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()) {
@@ -93,7 +93,7 @@ fn with_numbers(line: &[u8], other: impl Fn(u32) -> u32) -> Vec<u8> {
     copy
 }
 
-fn whole(host: &[u8]) -> Result<Vec<u8>, Errno> {
+pub(super) fn whole(host: &[u8]) -> Result<Vec<u8>, Errno> {
     let file = openat(CWD, host, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut all = Vec::new();
     let mut buffer = alloc::vec![0; 16384];

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// A filter that lets system calls fail.
+/// Returns a filter that lets system calls fail with an error.
 pub(crate) fn refusing(calls: &[libc::c_long], errno: i32) -> Vec<libc::sock_filter> {
     let step = |code: u32, value: u32, if_true: u8, if_false: u8| libc::sock_filter {
         code: code as u16,
@@ -27,14 +27,14 @@ pub(crate) fn refusing(calls: &[libc::c_long], errno: i32) -> Vec<libc::sock_fil
     all
 }
 
-/// Sets a filter for this process and all that it starts.
+/// Sets a filter for this process and all processes that it starts.
 pub(crate) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
     };
     let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the kernel reads the filter, which has the length that is said.
+    // SAFETY: the kernel reads the filter, which has the given length.
     let is_set = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0) == 0

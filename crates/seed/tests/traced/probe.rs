@@ -1,18 +1,18 @@
-//! Questions that a program in a cell asks the system. Each answer is a line of its own.
+//! Questions of a program in a cell to the system. Each answer is a line of its own.
 
 use std::ffi::CString;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::{fs, io, mem, ptr};
 
-/// How a line with an answer begins. Others are the test harness's.
+/// The beginning of a line with an answer. All other lines are the test harness's.
 pub(crate) const MARK: &str = "answer: ";
 
 fn say(question: &str, answer: impl std::fmt::Display) {
     println!("\n{MARK}{question}: {answer}");
 }
 
-/// Says what became of a system call.
+/// Prints the result of a system call.
 fn result(question: &str, result: impl TryInto<i64>) {
     let result = result.try_into().unwrap_or(-1);
     if result < 0 {
@@ -26,13 +26,14 @@ fn c(text: &str) -> CString {
     CString::new(text).unwrap()
 }
 
-/// Asks all of them. `/build/file` must exist.
+/// Asks all questions. `/build/file` must exist.
 pub(crate) fn ask() {
     openings();
     names();
     links();
     processes();
     datagrams();
+    unspecified();
     bad_addresses();
 }
 
@@ -212,7 +213,7 @@ fn succeeds(command: &mut Command) -> String {
 fn datagrams() {
     let socket = UnixDatagram::bind("/build/socket").unwrap();
     socket.set_nonblocking(true).unwrap();
-    // Also by a path that is short inside and another one outside.
+    // Ask also by a path that is short inside and another one outside.
     std::env::set_current_dir("/build").unwrap();
     for path in ["/build/socket", "socket", "/w/socket", "/usr/bin/env"] {
         result(&format!("sendmsg {path}"), send(path));
@@ -249,6 +250,92 @@ fn send(path: &str) -> isize {
         libc::close(socket);
         *libc::__errno_location() = error;
         sent
+    }
+}
+
+/// Addresses of the family `AF_UNSPEC`, which some sockets take for addresses of IPv4.
+fn unspecified() {
+    let (datagrams, stream) = (libc::SOCK_DGRAM, libc::SOCK_STREAM);
+    for (name, family, kind) in [
+        ("IPv4 datagrams", libc::AF_INET, datagrams),
+        ("IPv4 stream", libc::AF_INET, stream),
+        ("IPv6 datagrams", libc::AF_INET6, datagrams),
+        ("IPv6 stream", libc::AF_INET6, stream),
+        ("UNIX datagrams", libc::AF_UNIX, datagrams),
+        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW),
+    ] {
+        // Of a network (RFC 5737), without a port, to many, and of the loopback.
+        for (host, port) in [
+            ([192, 0, 2, 1], 9),
+            ([192, 0, 2, 1], 0),
+            ([224, 0, 0, 1], 9),
+            ([127, 0, 0, 1], 9),
+            ([0, 0, 0, 0], 9),
+        ] {
+            for size in [16, 15, 2] {
+                let address = ipv4(libc::AF_UNSPEC, host, port);
+                let what = format!("{name}: {size} bytes of no family, {host:?}:{port}");
+                ask_socket(&what, (family, kind), &address, size);
+            }
+        }
+    }
+    // The same questions about an address of IPv4. A stream ignores it unless it connects.
+    for host in [[192, 0, 2, 1], [127, 0, 0, 1]] {
+        for size in [16, 15] {
+            let address = ipv4(libc::AF_INET, host, 9);
+            let what = format!("IPv4 datagrams: {size} bytes of IPv4, {host:?}");
+            ask_socket(&what, (libc::AF_INET, datagrams), &address, size);
+        }
+    }
+}
+
+fn ipv4(family: i32, host: [u8; 4], port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: family as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(host),
+        },
+        sin_zero: [0; 8],
+    }
+}
+
+/// Connects a socket, and sends datagrams in two ways from others that are not connected.
+fn ask_socket(
+    what: &str,
+    (family, kind): (i32, i32),
+    address: &libc::sockaddr_in,
+    size: libc::socklen_t,
+) {
+    let name = (&raw const *address).cast::<libc::sockaddr>();
+    let text = b"hello";
+    let mut part = libc::iovec {
+        iov_base: text.as_ptr().cast_mut().cast(),
+        iov_len: text.len(),
+    };
+    // SAFETY: it is a structure of numbers and pointers, for which zero is a value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_name = name.cast_mut().cast();
+    header.msg_namelen = size;
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    // SAFETY: the address has `size` bytes at least. It and the text outlive the calls.
+    unsafe {
+        let ask = |call: &str, made: &dyn Fn(i32) -> isize| {
+            let socket = libc::socket(family, kind | libc::SOCK_NONBLOCK, 0);
+            result(&format!("{call} {what}"), made(socket));
+            libc::close(socket);
+        };
+        ask("connect", &|socket| {
+            libc::connect(socket, name, size) as isize
+        });
+        ask("sendto", &|socket| {
+            let flags = libc::MSG_NOSIGNAL;
+            libc::sendto(socket, text.as_ptr().cast(), text.len(), flags, name, size)
+        });
+        ask("sendmsg", &|socket| {
+            libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL)
+        });
     }
 }
 
