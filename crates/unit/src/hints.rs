@@ -1,14 +1,15 @@
-//! What to do about failures that have a known cure.
+//! Advice on failures with a known remedy.
 
 mod missing;
 mod network;
+mod pairs;
 mod paths;
 mod words;
 
 use crate::run::Request;
 
-/// What a build script says that misses a program, and the Debian package that has it. Libraries are
-/// known by the crates that want them: crates/description/src/native.toml.
+/// Messages of build scripts that miss a program, and the Debian package that has it. Libraries are
+/// known by the crates that use them: crates/description/src/native.toml.
 const PROGRAMS: [(&str, &str); 5] = [
     ("libclang", "libclang-dev"),
     ("find `protoc`", "protobuf-compiler"),
@@ -17,7 +18,7 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("nasm", "nasm"),
 ];
 
-/// What to say beneath the output of a program that failed, if anything is known.
+/// Returns the advice to print beneath the output of a failed program, if there is any.
 pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
     let failure = Failure::of(request, said)?;
     failure
@@ -36,7 +37,7 @@ struct Failure<'a> {
     request: &'a Request,
     /// The package's name.
     package: &'a str,
-    /// What the program said.
+    /// The program's output.
     said: &'a str,
 }
 
@@ -57,8 +58,9 @@ impl<'a> Failure<'a> {
     fn unlinked(&self) -> Option<String> {
         let (package, library) = (self.package, words::unlinked(self.said)?);
         Some(format!(
-            "{package} is linked to a library {library} that is not there. Add the Debian package that has lib{library}.so \
-             for the crate that binds it, in images.toml, and run `assemble lock`:\n\n    \
+            "{package} is linked to a library {library} that is not there. Add the Debian package \
+             that has lib{library}.so for the crate that binds it, in images.toml, and run \
+             `assemble lock`:\n\n    \
              [crates.{library}-sys]\n    packages = [\"lib{library}-dev\"]\n"
         ))
     }
@@ -72,13 +74,15 @@ impl<'a> Failure<'a> {
         if wanted.is_empty() {
             return words::library(self.said).map(|library| {
                 format!(
-                    "{package} looks for the library {library}. Add the Debian package that has {library}.pc in images.toml \
-                     and run `assemble lock`:\n\n    [crates.{package}]\n    packages = [\"…-dev\"]\n"
+                    "{package} looks for the library {library}. Add the Debian package that has \
+                     {library}.pc in images.toml and run `assemble lock`:\n\n    \
+                     [crates.{package}]\n    packages = [\"…-dev\"]\n"
                 )
             });
         }
         Some(format!(
-            "{package} needs something from Debian. Add it in images.toml and run `assemble lock`:\n\n    \
+            "{package} needs something from Debian. Add it in images.toml and run \
+             `assemble lock`:\n\n    \
              [crates.{package}]\n    packages = {wanted:?}\n"
         ))
     }
@@ -155,7 +159,7 @@ mod tests {
         assert!(hint.contains(r#"packages = ["libfrob-dev"]"#), "{hint}");
     }
 
-    /// A package in a directory of its own, so that nothing of the machine is seen.
+    /// Makes a package in a directory of its own, so that the test sees nothing of the machine.
     fn package(build: &str) -> (tempfile::TempDir, Request) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("build.rs"), build).unwrap();
@@ -202,22 +206,30 @@ mod tests {
         assert!(hint.contains("revision = true"), "{hint}");
     }
 
+    fn assert_says(hint: &str, wanted: &[&str]) {
+        for wanted in wanted {
+            assert!(hint.contains(wanted), "no {wanted:?} in\n{hint}");
+        }
+    }
+
     #[test]
-    fn who_tries_the_network_is_told_what_to_give() {
-        let (_directory, request) = package("let mirror = std::env::var(\"APP_ARCHIVE\");");
+    fn a_download_is_named_with_the_lines_to_add() {
+        let (_directory, request) = package(
+            "let file = env::var(\"APP_ARCHIVE\")\
+             .unwrap_or_else(|_| get(&format!(\"https://example.org/{name}.tar.gz?x=1\")));",
+        );
         let said =
             "curl: (6) Could not resolve host: example.org, https://example.org/a.tar.gz?x=1";
         let hint = hint(&request, said).unwrap();
         let directory = &request.unit.source_dir;
-        for wanted in [
+        let wanted = [
             "it wants https://example.org/a.tar.gz?x=1. ",
-            "its build script reads APP_ARCHIVE",
+            "its build script reads APP_ARCHIVE. ",
             "    [parts.app]\n    download = { url = \"https://example.org/a.tar.gz?x=1\" }\n",
             "    [crates.app]\n    parts = [{ part = \"app\", path = \"downloads/a.tar.gz\" }]\n",
             &format!("environment = {{ APP_ARCHIVE = \"{directory}/downloads/a.tar.gz\" }}"),
-        ] {
-            assert!(hint.contains(wanted), "no {wanted:?} in\n{hint}");
-        }
+        ];
+        assert_says(&hint, &wanted);
     }
 
     #[test]
@@ -230,17 +242,71 @@ mod tests {
         let said =
             "Os { code: 101, kind: NetworkUnreachable, message: \"Network is unreachable\" }";
         let hint = hint(&request, said).unwrap();
-        for wanted in [
+        let wanted = [
             "it wants https://example.org/one.zip, https://example.org/v{version}/two.bin. ",
+            "its build script reads no variable that is not set",
             "[parts.app-1]",
             "[parts.app-2]",
             "path = \"downloads/two.bin\"",
             "VARIABLE = \"",
             "VARIABLE_2 = \"",
-        ] {
-            assert!(hint.contains(wanted), "no {wanted:?} in\n{hint}");
-        }
+        ];
+        assert_says(&hint, &wanted);
         assert!(!hint.contains("documentation"), "{hint}");
+    }
+
+    #[test]
+    fn files_of_one_name_have_places_of_their_own() {
+        let (_directory, request) = package("fn main() {}");
+        let said = "Could not resolve host: https://a.example/x/data.zip, \
+             https://b.example/data.zip, https://c.example/other.zip, https://d.example/, \
+             https://e.example/";
+        let text = hint(&request, said).unwrap();
+        let wanted = [
+            "{ part = \"app-1\", path = \"downloads/app-1/data.zip\" }",
+            "{ part = \"app-2\", path = \"downloads/app-2/data.zip\" }",
+            "{ part = \"app-3\", path = \"downloads/other.zip\" }",
+            "{ part = \"app-4\", path = \"downloads/FILE\" }",
+            "https://d.example/ and 1 more. ",
+            "mirrors of one file",
+        ];
+        assert_says(&text, &wanted);
+        let said = "Network is unreachable: https://a.example/ https://b.example/";
+        let text = hint(&request, said).unwrap();
+        let wanted = ["downloads/app-1/FILE\"", "downloads/app-2/FILE\""];
+        assert_says(&text, &wanted);
+        assert!(!text.contains("mirrors"), "{text}");
+    }
+
+    #[test]
+    fn a_variable_is_set_to_a_file_only_if_the_script_ties_them() {
+        let said = "Network is unreachable: https://a.example/one.zip https://a.example/two.zip";
+        // The order of the variables is not that of the addresses.
+        let (_directory, request) = package(
+            "const ONE: &str = \"https://a.example/one.zip\";\n\
+             let two = env::var(\"B_SECOND\").unwrap_or_else(|_| \
+             get(\"https://a.example/two.zip\"));\n\
+             let one = env::var(\"A_FIRST\").unwrap_or_else(|_| get(ONE));\n",
+        );
+        let text = hint(&request, said).unwrap();
+        let directory = &request.unit.source_dir;
+        let settings = format!(
+            "environment = {{ A_FIRST = \"{directory}/downloads/one.zip\", \
+             B_SECOND = \"{directory}/downloads/two.zip\" }}"
+        );
+        assert_says(&text, &["reads B_SECOND, A_FIRST. ", &settings]);
+
+        let (_directory, request) = package(
+            "let (mirror, file) = (env::var(\"MIRROR\"), env::var(\"FILE\"));\n\
+             get(\"https://a.example/one.zip\"); get(\"https://a.example/two.zip\");\n",
+        );
+        let text = hint(&request, said).unwrap();
+        let wanted = [
+            "reads MIRROR, FILE, but its text does not tie each file to one of them",
+            "environment = { VARIABLE = \"",
+            "VARIABLE_2 = \"",
+        ];
+        assert_says(&text, &wanted);
     }
 
     #[test]
@@ -271,7 +337,8 @@ mod tests {
     #[test]
     fn a_failure_without_a_path_is_explained_by_the_sources() {
         let (_directory, mut request) = package("fs::read(\"../../proto/a.proto\").unwrap();");
-        // Sources are looked for where the package lies; paths are resolved from there.
+        // Sources are looked for in the package's directory, and their paths are resolved from
+        // there.
         let said = "called unwrap on an `Err` value: Os { code: 2, kind: NotFound }";
         request
             .unit

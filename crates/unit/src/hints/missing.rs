@@ -1,4 +1,4 @@
-//! What a unit asks for that a cell has only if `images.toml` declares it.
+//! Files, variables and revisions that a cell has only if `images.toml` declares them.
 
 use super::{Failure, paths, words};
 use crate::Action;
@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How programs say that a file is not there.
+/// Messages of programs that miss a file.
 const NOT_FOUND: [&str; 4] = ["No such file", "NotFound", "not found", "does not exist"];
 
-/// How Cargo says that a member's workspace is not there.
+/// Messages of Cargo about a member without its workspace.
 const NO_WORKSPACE: [&str; 3] = [
     "failed to find a workspace root",
     "current package believes it's in a workspace when it's not",
@@ -34,7 +34,7 @@ const CARGOS: [&str; 12] = [
 ];
 
 impl Failure<'_> {
-    /// Files that rustc could not read, and paths in what was said, that are not there.
+    /// Explains missing files: those that rustc could not read, and paths in the output.
     pub(super) fn named_files(&self) -> Option<String> {
         if !self.says_any(&NOT_FOUND) && !self.said.contains("no cached") {
             return None;
@@ -49,7 +49,7 @@ impl Failure<'_> {
         self.declare_files(files)
     }
 
-    /// Nothing is named, but the sources name files that are not there.
+    /// Explains a failure without a path by missing files that the sources name.
     pub(super) fn files_in_sources(&self) -> Option<String> {
         if !self.says_any(&NOT_FOUND[..2]) {
             return None;
@@ -71,7 +71,7 @@ impl Failure<'_> {
 
     fn declare_files(&self, files: BTreeSet<PathBuf>) -> Option<String> {
         let package = self.package;
-        // Paths of members are seen from the member, those of other packages from the workspace.
+        // Paths of members are relative to the member, those of other packages to the workspace.
         let directory = Path::new(&self.request.unit.source_dir);
         let base = if directory.starts_with(WORKSPACE) {
             directory
@@ -98,7 +98,7 @@ impl Failure<'_> {
         ))
     }
 
-    /// Cargo, which the unit asked, did not find the workspace.
+    /// Explains a question to Cargo about the workspace, which Cargo did not find.
     pub(super) fn workspace(&self) -> Option<String> {
         let directory = Path::new(&self.request.unit.source_dir);
         let is_inner = directory.starts_with(WORKSPACE) && directory != Path::new(WORKSPACE);
@@ -114,7 +114,7 @@ impl Failure<'_> {
         ))
     }
 
-    /// It asks git.
+    /// Explains a question to git.
     pub(super) fn revision(&self) -> Option<String> {
         if self.request.revision.is_some()
             || !(self.says_any(&NOT_FOUND) || self.said.contains("git"))
@@ -130,12 +130,13 @@ impl Failure<'_> {
         }
         let package = self.package;
         Some(format!(
-            "{package} asks git for its revision, and a unit sees no repository. Declare in images.toml that it is given the \
-             revision; it is then built again with each commit:\n\n    [crates.{package}]\n    revision = true\n"
+            "{package} asks git for its revision, and a unit sees no repository. Declare in \
+             images.toml that it is given the revision; it is then built again with each commit:\
+             \n\n    [crates.{package}]\n    revision = true\n"
         ))
     }
 
-    /// It reads a variable that is not set.
+    /// Explains a missing variable.
     pub(super) fn variable(&self) -> Option<String> {
         let name = match words::undefined(self.said) {
             Some(name) => name.to_owned(),
@@ -149,7 +150,7 @@ impl Failure<'_> {
         ))
     }
 
-    /// The variables that the sources read and that nobody has set.
+    /// Returns the variables that the sources read and that nobody has set.
     pub(super) fn variables(&self) -> Vec<String> {
         let openings = ["env::var(\"", "env::var_os(\"", "var_os(\"", "var(\""];
         let is_cargos = |name: &str| {
@@ -170,7 +171,8 @@ impl Failure<'_> {
         names
     }
 
-    /// The sources of what runs: of a build script, or of the crate that is compiled or tested.
+    /// Returns the sources of the build script that runs, or of the crate that is compiled or
+    /// tested.
     pub(super) fn sources(&self) -> Vec<String> {
         let directory = Path::new(&self.request.unit.source_dir);
         match self.request.unit.action {
@@ -193,7 +195,8 @@ impl Failure<'_> {
     }
 }
 
-/// The texts of all Rust files below a directory. What can't be read explains nothing.
+/// Collects the texts of all Rust files below a directory. Skips files that can't be read, because
+/// they explain nothing.
 fn collect_sources(directory: &Path, found: &mut Vec<String>) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();

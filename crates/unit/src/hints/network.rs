@@ -1,8 +1,13 @@
-//! A unit that wants to download something: what, and the lines of `images.toml` that give it that.
+//! A unit that tries to download something: the addresses, and the lines of `images.toml` that
+//! bring the files.
 
+use std::collections::BTreeMap;
+
+use super::pairs::{Pairs, pairs};
 use super::{Failure, words};
+use crate::Action;
 
-/// How programs say that they can't reach the network.
+/// Messages of programs that can't reach the network.
 const SIGNS: [&str; 12] = [
     "Network is unreachable",
     "Network unreachable",
@@ -18,7 +23,7 @@ const SIGNS: [&str; 12] = [
     "error sending request for url",
 ];
 
-/// What the name of a host follows.
+/// Words in front of the name of a host.
 const HOSTS: [&str; 4] = [
     "Could not resolve host: ",
     "Couldn't resolve host: ",
@@ -26,41 +31,61 @@ const HOSTS: [&str; 4] = [
     "Failed to connect to ",
 ];
 
-/// How many addresses a message names.
+/// The number of addresses that a message names.
 const NAMED: usize = 4;
 
+/// A file that a unit tries to download.
+struct Wanted {
+    /// The address. It may be a host alone, or have `{…}` in it.
+    url: String,
+    /// The name for the part.
+    part: String,
+    /// The place for the file, relative to the package.
+    place: String,
+    /// The variable that the sources tie to the address.
+    variable: Option<String>,
+}
+
 impl Failure<'_> {
-    /// It wants to download something.
+    /// Explains a failed download.
     pub(super) fn network(&self) -> Option<String> {
         if !self.says_any(&SIGNS) {
             return None;
         }
         let package = self.package;
         let addresses = self.addresses();
-        let wants = match addresses.is_empty() {
-            true => String::new(),
-            false => format!(": it wants {}", addresses.join(", ")),
+        let named = &addresses[..addresses.len().min(NAMED)];
+        let wants = match addresses.len() - named.len() {
+            _ if addresses.is_empty() => String::new(),
+            0 => format!(": it wants {}", named.join(", ")),
+            more => format!(": it wants {} and {more} more", named.join(", ")),
         };
         let variables = self.variables();
-        let among = match variables.is_empty() {
-            true => "if its build script reads one".to_owned(),
-            false => format!("its build script reads {}", variables.join(", ")),
+        let files = self.wanted(named, &variables);
+        let them = match files.len() {
+            1 => "the file by its hash before the build, and set a variable to its place",
+            _ => {
+                "the files by their hashes before the build, and set a variable to the place of \
+                 each"
+            }
         };
         Some(format!(
-            "{package} tries the network, which no unit has{wants}. Let it be downloaded by its hash before, and say by a \
-             variable where it lies ({among}). In images.toml, add the following and run `assemble lock`:\n\n{}",
-            self.lines(&addresses, &variables)
+            "{package} tries the network, which no unit has{wants}. Let `assemble lock` pin \
+             {them}: {}.{} Add these lines to images.toml and run `assemble lock`:\n\n{}",
+            self.about_variables(&files, &variables),
+            about_mirrors(&files),
+            self.lines(&files)
         ))
     }
 
-    /// What it wants: addresses that it names; else those that its sources name, or at least hosts.
+    /// Returns the addresses of the wanted files: those in the output of the program, or else those
+    /// in its sources, or else names of hosts.
     fn addresses(&self) -> Vec<String> {
         let mut found: Vec<String> = words::addresses(self.said);
         if found.is_empty() {
-            let sources = self.sources();
-            let code = sources.iter().flat_map(|source| source.lines());
-            let code = code.filter(|line| !line.trim_start().starts_with("//"));
-            found = code.flat_map(words::quoted_addresses).collect();
+            let code = self.code();
+            let quoted = code.iter().flat_map(|code| words::quoted_addresses(code));
+            found = quoted.map(|(_, address)| address).collect();
         }
         if found.is_empty() {
             found = words::names_after(self.said, &HOSTS);
@@ -71,20 +96,39 @@ impl Failure<'_> {
                 known.push(address);
             }
         }
-        known.truncate(NAMED);
         known
     }
 
-    /// The lines to add for these addresses.
-    fn lines(&self, addresses: &[String], variables: &[String]) -> String {
+    /// Returns the sources without lines that are comments.
+    fn code(&self) -> Vec<String> {
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let sources = self.sources().into_iter();
+        sources
+            .map(|source| {
+                source
+                    .lines()
+                    .filter(is_code)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            })
+            .collect()
+    }
+
+    /// Gives each file a part, a place of its own and the variable that the sources tie to it.
+    fn wanted(&self, addresses: &[String], variables: &[String]) -> Vec<Wanted> {
+        let mut tied = Pairs::new();
+        for code in self.code() {
+            tied.extend(pairs(&code, addresses, variables));
+        }
+        let mut wanted: Vec<Wanted> = Vec::new();
         let unknown = ["https://\u{2026}".to_owned()];
-        let addresses = match addresses.is_empty() {
-            true => &unknown[..],
-            false => addresses,
+        let addresses = if addresses.is_empty() {
+            &unknown[..]
+        } else {
+            addresses
         };
-        let (mut parts, mut places, mut settings) = (String::new(), Vec::new(), Vec::new());
         for (index, address) in addresses.iter().enumerate() {
-            let name = match addresses.len() {
+            let part = match addresses.len() {
                 1 => self.package.to_owned(),
                 _ => format!("{}-{}", self.package, index + 1),
             };
@@ -92,16 +136,67 @@ impl Failure<'_> {
                 true => address.clone(),
                 false => format!("https://{address}/\u{2026}"),
             };
-            let file = format!("downloads/{}", words::file_of(&url).unwrap_or("FILE"));
-            let numbered = || match index {
-                0 => "VARIABLE".to_owned(),
-                more => format!("VARIABLE_{}", more + 1),
+            wanted.push(Wanted {
+                place: file_name(&url).to_owned(),
+                url,
+                part,
+                variable: tied.remove(address),
+            });
+        }
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for file in &wanted {
+            *names.entry(file.place.clone()).or_default() += 1;
+        }
+        for file in &mut wanted {
+            // Two files of one name lie in directories of their own.
+            file.place = match names[&file.place] {
+                1 => format!("downloads/{}", file.place),
+                _ => format!("downloads/{}/{}", file.part, file.place),
             };
-            let variable = variables.get(index).cloned().unwrap_or_else(numbered);
-            parts += &format!("    [parts.{name}]\n    download = {{ url = {url:?} }}\n\n");
-            places.push(format!("{{ part = {name:?}, path = {file:?} }}"));
-            let directory = &self.request.unit.source_dir;
-            settings.push(format!("{variable} = \"{directory}/{file}\""));
+        }
+        wanted
+    }
+
+    /// Says which variables the program reads, and whether its sources tie them to the files.
+    fn about_variables(&self, files: &[Wanted], variables: &[String]) -> String {
+        let reader = match self.request.unit.action {
+            Action::RunBuildScript { .. } => "its build script",
+            _ => "its code",
+        };
+        let read = variables.join(", ");
+        let is_tied = files.iter().all(|file| file.variable.is_some());
+        match (variables.is_empty(), is_tied) {
+            (true, _) => format!(
+                "{reader} reads no variable that is not set, so change it to read one, VARIABLE \
+                 below"
+            ),
+            (false, true) => format!("{reader} reads {read}"),
+            (false, false) => format!(
+                "{reader} reads {read}, but its text does not tie each file to one of them, so put \
+                 the right name in the place of VARIABLE"
+            ),
+        }
+    }
+
+    /// Returns the lines to add for these files.
+    fn lines(&self, files: &[Wanted]) -> String {
+        let (mut parts, mut places, mut settings) = (String::new(), Vec::new(), Vec::new());
+        let directory = &self.request.unit.source_dir;
+        let mut unknown = 0;
+        for file in files {
+            let Wanted {
+                url, part, place, ..
+            } = file;
+            let variable = file.variable.clone().unwrap_or_else(|| {
+                unknown += 1;
+                match unknown {
+                    1 => "VARIABLE".to_owned(),
+                    more => format!("VARIABLE_{more}"),
+                }
+            });
+            parts += &format!("    [parts.{part}]\n    download = {{ url = {url:?} }}\n\n");
+            places.push(format!("{{ part = {part:?}, path = {place:?} }}"));
+            settings.push(format!("{variable} = \"{directory}/{place}\""));
         }
         format!(
             "{parts}    [crates.{}]\n    parts = [{}]\n    environment = {{ {} }}\n",
@@ -109,5 +204,24 @@ impl Failure<'_> {
             places.join(", "),
             settings.join(", ")
         )
+    }
+}
+
+/// Returns the name of the file at an address, or a word in its place.
+fn file_name(url: &str) -> &str {
+    words::file_of(url).unwrap_or("FILE")
+}
+
+/// Says what addresses with one file name may mean.
+fn about_mirrors(files: &[Wanted]) -> &'static str {
+    let is_again = |(index, file): (usize, &Wanted)| {
+        let mut before = files[..index].iter();
+        before.any(|other| {
+            words::file_of(&other.url).is_some_and(|name| name == file_name(&file.url))
+        })
+    };
+    match files.iter().enumerate().any(is_again) {
+        true => " If addresses with one file name are mirrors of one file, keep the part of one.",
+        false => "",
     }
 }

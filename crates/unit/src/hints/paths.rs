@@ -1,10 +1,10 @@
-//! Paths in a cell, as `images.toml` has them.
+//! Paths in a cell, as `images.toml` writes them.
 
 use crate::source::WORKSPACE;
 use std::path::{Path, PathBuf};
 
-/// What has to be declared so that `path` is there: a path below the workspace, without `..`. None
-/// where it is there, or does not lie in the workspace.
+/// Returns the path to declare so that `path` exists: a path below the workspace, without `..`.
+/// Returns `None` if `path` exists, or does not lie in the workspace.
 pub(super) fn undeclared(path: &Path) -> Option<PathBuf> {
     let path = simple(path);
     if !path.starts_with(WORKSPACE) || path == Path::new(WORKSPACE) || path.exists() {
@@ -19,7 +19,7 @@ pub(super) fn undeclared(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Where a link on the way leads that leads nowhere.
+/// Returns the target of a path behind a dangling link on its way.
 fn dangling(path: &Path) -> Option<PathBuf> {
     let mut ways: Vec<&Path> = path.ancestors().collect();
     ways.reverse();
@@ -29,7 +29,8 @@ fn dangling(path: &Path) -> Option<PathBuf> {
     Some(simple(&to.join(inside)))
 }
 
-/// What to declare for a file: the directory that is only used as a whole.
+/// Returns the path to declare for a file: its directory, if that is only used as a whole, or the
+/// file.
 pub(super) fn whole(file: &Path) -> PathBuf {
     let names = [".sqlx", "migrations", "snapshots"];
     let folder = |path: &&Path| {
@@ -39,7 +40,7 @@ pub(super) fn whole(file: &Path) -> PathBuf {
     if let Some(folder) = file.ancestors().skip(1).find(folder) {
         return folder.to_owned();
     }
-    // What it imports lies beside it.
+    // The files that it imports lie beside it.
     let is_proto = file
         .extension()
         .is_some_and(|extension| extension == "proto");
@@ -49,7 +50,7 @@ pub(super) fn whole(file: &Path) -> PathBuf {
     }
 }
 
-/// `file` as seen from `dir`; both without `..`.
+/// Returns `file` relative to `dir`. Both must have no `..`.
 pub(super) fn relative(dir: &Path, file: &Path) -> String {
     let (dir, file): (Vec<_>, Vec<_>) = (dir.components().collect(), file.components().collect());
     let shared = file.iter().zip(&dir).take_while(|(a, b)| a == b).count();
@@ -60,7 +61,7 @@ pub(super) fn relative(dir: &Path, file: &Path) -> String {
     up.chain(down).collect::<Vec<_>>().join("/")
 }
 
-/// Without `.` and `..`.
+/// Returns a path without `.` and `..`.
 pub(super) fn simple(path: &Path) -> PathBuf {
     use std::path::Component::{CurDir, ParentDir};
     let mut simple = PathBuf::new();

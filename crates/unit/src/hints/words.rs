@@ -1,12 +1,12 @@
-//! What programs say, taken apart.
+//! Parts of the output of programs and of Rust sources.
 
-/// The library that pkg-config did not find.
+/// Returns the library that pkg-config did not find.
 pub(super) fn library(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("The system library `")?;
     rest.split_once('`').map(|(library, _)| library)
 }
 
-/// The library that the linker did not find.
+/// Returns the library that the linker did not find.
 pub(super) fn unlinked(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("cannot find -l")?;
     rest.split([':', ' ', '\n'])
@@ -14,7 +14,7 @@ pub(super) fn unlinked(said: &str) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-/// The files that rustc could not read for `include_str!` and the like.
+/// Returns the files that rustc could not read for `include_str!` and the like.
 pub(super) fn unreadable(said: &str) -> Vec<&str> {
     let after = said.split("couldn't read `").skip(1);
     after
@@ -22,21 +22,21 @@ pub(super) fn unreadable(said: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The variable that `env!` did not find.
+/// Returns the variable that `env!` did not find.
 pub(super) fn undefined(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("environment variable `")?;
     let (name, rest) = rest.split_once('`')?;
     rest.trim_start().starts_with("not defined").then_some(name)
 }
 
-/// How addresses of the web begin.
+/// The beginnings of web addresses.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
 
-/// The addresses of the web in what a program says.
+/// Returns the web addresses in a program's output.
 pub(super) fn addresses(said: &str) -> Vec<String> {
     starts(said)
         .filter_map(|at| {
-            // They may hold `=`, in a query.
+            // A query in an address may have `=`.
             let end = |c: char| is_end(c) && c != '=';
             let address = said[at..].split(end).next()?;
             Some(address.trim_end_matches(['.', ':', '!']).to_owned())
@@ -44,11 +44,12 @@ pub(super) fn addresses(said: &str) -> Vec<String> {
         .collect()
 }
 
-/// The addresses that begin a string of a Rust source, with the places that are filled in later.
-pub(super) fn quoted_addresses(line: &str) -> Vec<String> {
-    let quoted = starts(line).filter(|at| line[..*at].ends_with('"'));
+/// Returns the addresses at the beginnings of strings in a Rust source, each with its offset. They
+/// may have `{…}` in them, which the source fills in later.
+pub(super) fn quoted_addresses(source: &str) -> Vec<(usize, String)> {
+    let quoted = starts(source).filter(|at| source[..*at].ends_with('"'));
     quoted
-        .filter_map(|at| line[at..].split('"').next().map(str::to_owned))
+        .filter_map(|at| Some((at, source[at..].split('"').next()?.to_owned())))
         .collect()
 }
 
@@ -59,7 +60,7 @@ fn starts(text: &str) -> impl Iterator<Item = usize> {
     found.into_iter()
 }
 
-/// The words that follow each of `openings`.
+/// Returns the words that follow each of `openings`.
 pub(super) fn names_after(said: &str, openings: &[&str]) -> Vec<String> {
     let after = openings
         .iter()
@@ -72,7 +73,7 @@ pub(super) fn names_after(said: &str, openings: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The name of the file at an address.
+/// Returns the name of the file at an address.
 pub(super) fn file_of(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://")?;
     let path = rest.split(['?', '#']).next()?;
@@ -81,7 +82,7 @@ pub(super) fn file_of(address: &str) -> Option<&str> {
     (!name.is_empty() && name.chars().all(is_plain)).then_some(name)
 }
 
-/// What looks like a path out of the package or into the workspace.
+/// Returns the words that look like paths out of the package or into the workspace.
 pub(super) fn paths(said: &str) -> Vec<&str> {
     let lines = said
         .lines()
@@ -97,7 +98,7 @@ fn is_end(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"'`()[]{}<>,;|=".contains(c)
 }
 
-/// What stands in the quotes that follow each of `openings` in a Rust source.
+/// Returns the quoted texts that follow each of `openings` in a Rust source.
 pub(super) fn quoted_after<'a>(source: &'a str, openings: &'a [&str]) -> Vec<&'a str> {
     let after = openings
         .iter()
