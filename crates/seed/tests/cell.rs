@@ -1,16 +1,19 @@
-//! `seed cell`: what the program inside sees, and what its end means outside.
+//! `seed cell`: the view of the program inside, and the effects of its end outside.
 #![allow(missing_docs)]
 
 mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{errors, fail, has, scratch, seed, seed_path, shell, skipped, succeed, usable_root};
+use common::{
+    errors, fail, has, scratch, seed, seed_path, shell, skipped, succeed, unpack_root, usable_root,
+};
 
 #[test]
 fn the_exit_status_comes_out() {
@@ -58,11 +61,13 @@ fn the_program_is_nobody_in_particular_and_sees_the_root_only() {
     else {
         return;
     };
-    let script = "id -u; id -g; pwd; cat /proc/sys/kernel/hostname; ls -d /home/* /root/* /tmp/* 2>/dev/null; \
-        while read -r name value; do case $name in CapEff:|CapPrm:|CapAmb:) echo $name $value;; esac; done </proc/self/status";
+    let script = "id -u; id -g; pwd; cat /proc/sys/kernel/hostname; \
+        ls -d /home/* /root/* /tmp/* 2>/dev/null; while read -r name value; do \
+        case $name in CapEff:|CapPrm:|CapAmb:) echo $name $value;; esac; done </proc/self/status";
     assert_eq!(
         succeed(&mut shell(root, &[], script)),
-        "1000\n100\n/build\nlocalhost\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\nCapAmb: 0000000000000000\n"
+        "1000\n100\n/build\nlocalhost\n\
+         CapPrm: 0000000000000000\nCapEff: 0000000000000000\nCapAmb: 0000000000000000\n"
     );
     let entries = succeed(&mut shell(root, &[], "ls -A /"));
     let mut expected: Vec<_> = fs::read_dir(root)
@@ -112,7 +117,8 @@ fn only_what_is_meant_for_it_can_be_written() {
             "{path}: {message}"
         );
     }
-    let script = "for place in /build /tmp /workspace /workspace/deep/er; do echo $place > $place/file && cat $place/file; done";
+    let script = "for place in /build /tmp /workspace /workspace/deep/er; do \
+        echo $place > $place/file && cat $place/file; done";
     assert_eq!(
         succeed(&mut shell(
             root,
@@ -279,7 +285,8 @@ fn outside_of_a_build_nothing_is_left() {
         return;
     };
     let directory = scratch();
-    let script = "mkdir -p /workspace/a/b /tmp/c; echo x > /workspace/a/b/x; ln -s / /tmp/c/link; chmod 500 /workspace/a/b; echo y > y";
+    let script = "mkdir -p /workspace/a/b /tmp/c; echo x > /workspace/a/b/x; ln -s / /tmp/c/link; \
+        chmod 500 /workspace/a/b; echo y > y";
     let mut command = shell(root, &["--writable", "/workspace"], script);
     succeed(
         command
@@ -294,7 +301,8 @@ fn without_network_there_is_loopback_only() {
     let Some(root) = usable_root("without_network_there_is_loopback_only") else {
         return;
     };
-    let script = "while read -r name rest; do echo $name; done </proc/net/dev; cat /proc/net/fib_trie | head -n 100";
+    let script = "while read -r name rest; do echo $name; done </proc/net/dev; \
+        cat /proc/net/fib_trie | head -n 100";
     let output = succeed(&mut shell(root, &["--no-network"], script));
     let interfaces: Vec<_> = output
         .lines()
@@ -307,11 +315,11 @@ fn without_network_there_is_loopback_only() {
             .any(|name| name.starts_with("eth") || name.starts_with("en")),
         "{output}"
     );
-    // An address appears when the interface is switched on.
+    // The list has the address only if the interface is switched on.
     assert!(output.contains("127.0.0.1"), "{output}");
 }
 
-/// Starts a cell whose script prints `ready` once it is.
+/// Starts a cell whose script prints `ready`, and waits for that.
 fn ready(command: &mut Command) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -325,8 +333,8 @@ fn kill(child: &Child, signal: &str) {
     succeed(Command::new("kill").args([signal, &child.id().to_string()]));
 }
 
-/// The same command where no signal is ignored, as it is for what a shell has started in the
-/// background.
+/// Returns the same command with no signal ignored. A shell lets commands in the background ignore
+/// some.
 fn with_signals(command: &Command) -> Command {
     let mut with_signals = Command::new("env");
     with_signals
@@ -348,8 +356,9 @@ fn signals_reach_the_program() {
         return;
     };
     for (signal, code) in [("-TERM", 15), ("-INT", 2), ("-HUP", 1)] {
-        // The shell handles a signal when its child has ended, so there is none.
-        let script = "trap 'exit 15' TERM; trap 'exit 2' INT; trap 'exit 1' HUP; echo ready; while :; do :; done";
+        // A shell handles a signal only when its child has ended, so this one has no child.
+        let script = "trap 'exit 15' TERM; trap 'exit 2' INT; trap 'exit 1' HUP; echo ready; \
+            while :; do :; done";
         let (mut child, _output) = ready(&mut with_signals(&shell(root, &[], script)));
         kill(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
@@ -361,7 +370,8 @@ fn the_program_inherits_no_blocked_signals() {
     let Some(root) = usable_root("the_program_inherits_no_blocked_signals") else {
         return;
     };
-    let script = "while read -r name value; do if [ $name = SigBlk: ]; then echo $value; fi; done </proc/self/status";
+    let script = "while read -r name value; do if [ $name = SigBlk: ]; then echo $value; fi; \
+        done </proc/self/status";
     assert_eq!(succeed(&mut shell(root, &[], script)), "0000000000000000\n");
 }
 
@@ -376,7 +386,7 @@ fn a_killed_seed_leaves_no_program() {
     let start = Instant::now();
     kill(&child, "-KILL");
     child.wait().unwrap();
-    // The end of its output: nobody holds the pipe any more.
+    // At the end of the output, nobody holds the pipe any more.
     output.read_to_end(&mut Vec::new()).unwrap();
     assert!(start.elapsed() < Duration::from_secs(100));
 }
@@ -390,7 +400,7 @@ fn as_process_1_the_seed_reaps_orphans_and_still_waits_for_the_program() {
     if !has("unshare") {
         return skipped(test, "there is no unshare");
     }
-    // Each inner shell ends before what it started does.
+    // Each inner shell ends before the process that it started.
     let script = r#"for n in 1 2 3; do sh -c 'sleep 0.1 & echo $!'; done; sleep 0.5
         for state in /proc/[0-9]*/stat; do read -r line <$state; echo "$line"; done; exit 3"#;
     let mut command = Command::new("unshare");
@@ -441,31 +451,32 @@ fn a_program_that_closes_its_output_does_not_end_the_seeds() {
 
 #[test]
 fn an_unprivileged_user_has_cells_too() {
-    let test = "an_unprivileged_user_has_cells_too";
-    let Some(root) = usable_root(test) else {
+    if usable_root("an_unprivileged_user_has_cells_too").is_none() {
         return;
-    };
-    if !succeed(Command::new("id").arg("-u")).starts_with("0\n") {
-        return skipped(test, "the tests run as an unprivileged user anyway");
     }
-    let nobody = |command: &mut Command| {
-        command
-            .uid(65534)
-            .gid(65534)
-            .env_remove("NIX_BUILD_TOP")
-            .env("TMPDIR", "/tmp")
-            .current_dir("/")
-            .output()
-    };
-    if nobody(seed().arg("--version")).is_err() {
-        return skipped(test, "the directory of the tests is closed to others");
+    // Other users may be shut out of the directories of the other tests.
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    let (seed, root) = (place.path().join("seed"), place.path().join("root"));
+    // Another process writes the copy. A thread of this one that starts a program meanwhile would
+    // keep it open, and nobody can execute a file that is open for writing.
+    succeed(Command::new("cp").args([seed_path(), &seed]));
+    assert!(unpack_root(&root));
+    let mut command = Command::new(&seed);
+    command
+        .args(["cell", "--root"])
+        .arg(&root)
+        .args(["--env", "PATH=/usr/bin", "--writable", "/w", "--"])
+        .args(["sh", "-c"])
+        .arg("id -u; id -g; echo x > /w/x; echo y > /build/y; echo z > /usr/z")
+        .env_remove("NIX_BUILD_TOP")
+        .env("TMPDIR", "/tmp")
+        .current_dir("/");
+    // If the tests do not run as root, their user is an unprivileged one already.
+    if succeed(Command::new("id").arg("-u")) == "0\n" {
+        command.uid(65534).gid(65534);
     }
-    let output = nobody(&mut shell(
-        root,
-        &["--writable", "/w"],
-        "id -u; id -g; echo x > /w/x; echo y > /build/y; echo z > /usr/z",
-    ))
-    .unwrap();
+    let output = command.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1000\n100\n");
     assert!(errors(&output).contains("Read-only"), "{}", errors(&output));
 }

@@ -1,4 +1,4 @@
-//! What the tests share: the program under test, real packages, and packages made for a test.
+//! Shared parts of the tests: the program under test, real packages, and packages made for a test.
 #![allow(dead_code, missing_docs)]
 
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
-/// The seed itself, standalone as it is shipped: `SEED_BINARY` where that is set, else built for
-/// this machine.
+/// Returns a command that runs the seed, standalone as it is shipped: the file that `SEED_BINARY`
+/// names, or else one built for this machine.
 pub(crate) fn seed() -> Command {
     Command::new(seed_path())
 }
@@ -22,7 +22,7 @@ pub(crate) fn seed_path() -> &'static Path {
     })
 }
 
-/// Builds the seed for a target; `None` where the toolchain has no such target.
+/// Builds the seed for a target. Returns `None` if the toolchain lacks the target.
 pub(crate) fn build(target: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
@@ -40,7 +40,7 @@ pub(crate) fn build(target: &str) -> Option<PathBuf> {
             "--target-dir",
         ])
         .arg(&directory)
-        // Another architecture's linker is not at hand; this one knows all of them.
+        // The machine may lack another architecture's linker. This one knows all architectures.
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
             "-Clinker=ld.lld -Clinker-flavor=ld.lld",
@@ -56,7 +56,7 @@ pub(crate) fn build(target: &str) -> Option<PathBuf> {
     Some(directory.join(target).join("seed/seed"))
 }
 
-/// Says that a test did not run, and why.
+/// Says that a test did not run, and the reason.
 pub(crate) fn skipped(test: &str, reason: &str) {
     eprintln!("SKIPPED: {test}: {reason}");
 }
@@ -70,7 +70,7 @@ pub(crate) fn has(tool: &str) -> bool {
         .is_ok()
 }
 
-/// Runs a command that must succeed, and returns what it prints.
+/// Runs a command that must succeed, and returns its output.
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command
         .output()
@@ -102,13 +102,13 @@ pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A directory for one test.
+/// Makes a directory for one test.
 pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
 }
 
-/// Real packages of the machine's distribution, downloaded once by apt. `None` where there is no
-/// apt or no mirror.
+/// Returns packages of the machine's distribution, which apt downloads once. Returns `None` without
+/// apt or a mirror.
 pub(crate) fn packages(names: &[&str]) -> Option<Vec<PathBuf>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
@@ -137,45 +137,54 @@ fn package(directory: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// A root file system with a shell and the basic tools, unpacked once.
+/// The packages of a root file system with a shell and the basic tools.
+const PACKAGES: [&str; 10] = [
+    "base-files",
+    "coreutils",
+    "dash",
+    "libacl1",
+    "libattr1",
+    "libc6",
+    "libgcc-s1",
+    "libgmp10",
+    "libpcre2-8-0",
+    "libselinux1",
+];
+
+/// Returns a root file system of [`PACKAGES`], which all tests of a program share.
 pub(crate) fn root() -> Option<&'static Path> {
     static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
-        let names = [
-            "base-files",
-            "coreutils",
-            "dash",
-            "libacl1",
-            "libattr1",
-            "libc6",
-            "libgcc-s1",
-            "libgmp10",
-            "libpcre2-8-0",
-            "libselinux1",
-        ];
-        let packages = packages(&names)?;
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("root");
         if root.exists() {
             fs::remove_dir_all(&root).expect("an earlier root can be removed");
         }
-        succeed(
-            seed()
-                .args(["unpack", "--into"])
-                .arg(&root)
-                .args([
-                    "--text",
-                    "etc/passwd=builder:x:1000:100::/nonexistent:/bin/sh\n",
-                    "--text",
-                    "etc/group=users:x:100:\n",
-                ])
-                .args(packages),
-        );
-        Some(root)
+        unpack_root(&root).then_some(root)
     });
     root.as_deref()
 }
 
-/// The root that the tests' programs run in, if this machine can have cells at all.
+/// Unpacks [`PACKAGES`] into a new directory. Returns `false` if apt cannot download them.
+pub(crate) fn unpack_root(root: &Path) -> bool {
+    let Some(packages) = packages(&PACKAGES) else {
+        return false;
+    };
+    succeed(
+        seed()
+            .args(["unpack", "--into"])
+            .arg(root)
+            .args([
+                "--text",
+                "etc/passwd=builder:x:1000:100::/nonexistent:/bin/sh\n",
+                "--text",
+                "etc/group=users:x:100:\n",
+            ])
+            .args(packages),
+    );
+    true
+}
+
+/// Returns the root for the tests' programs, if this machine can have cells at all.
 pub(crate) fn usable_root(test: &str) -> Option<&'static Path> {
     let Some(root) = root() else {
         skipped(test, "apt-get cannot download packages");
@@ -195,7 +204,7 @@ pub(crate) fn usable_root(test: &str) -> Option<&'static Path> {
     Some(root)
 }
 
-/// A cell in which a shell runs a script, with options before.
+/// Returns a command for a cell with these options, in which a shell runs a script.
 pub(crate) fn shell(root: &Path, options: &[&str], script: &str) -> Command {
     let mut command = seed();
     command
@@ -272,7 +281,7 @@ impl Entry {
     }
 }
 
-/// A tar archive as the entries say, sensible or not.
+/// Makes a tar archive of the entries, whether they make sense or not.
 pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
     let mut archive = Vec::new();
     for entry in entries {
@@ -294,7 +303,7 @@ pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
     archive
 }
 
-/// A package around the bytes of its data member.
+/// Makes a package around the bytes of its data member.
 pub(crate) fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
     let mut file = b"!<arch>\n".to_vec();
     for (name, data) in [
@@ -320,12 +329,12 @@ pub(crate) fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A package that is not compressed.
+/// Makes a package that is not compressed.
 pub(crate) fn plain_deb(entries: &[Entry]) -> Vec<u8> {
     deb("data.tar", &tar(entries))
 }
 
-/// What a compressor's command line makes of some bytes.
+/// Compresses bytes by a command.
 pub(crate) fn compressed(tool: &[&str], data: &[u8]) -> Vec<u8> {
     let mut child = Command::new(tool[0])
         .args(&tool[1..])
