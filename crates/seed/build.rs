@@ -1,10 +1,10 @@
 //! Decides how the program is linked.
 //!
-//! Built with the workspace's `seed` profile for one of its two targets, the program stands on its
-//! own: no standard library, no C library, no start files. Every other build (tests, clippy, the
-//! workspace's other profiles) links the same library into an ordinary program, because those
-//! profiles unwind and their features are shared with crates that need `std`. The `seed` profile is
-//! the only one that optimizes for size, which is how it is told apart.
+//! With the workspace's `seed` profile and one of its two targets, the program stands on its own:
+//! it has no standard library, no C library and no start files. Every other build (tests, clippy,
+//! the workspace's other profiles) links the same library into an ordinary program, because those
+//! profiles unwind, and crates that need `std` share their features. This script knows the `seed`
+//! profile by its optimization for size, which no other profile has.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -19,9 +19,9 @@ const STANDALONE: [&str; 6] = [
     "-znoseparate-code",
 ];
 
-/// Libraries that a dependency names although nothing in them is used (`libc`, by way of
-/// `cpufeatures`). Empty ones are put in their place: where the seed is built for another
-/// architecture there is no C library for it.
+/// Libraries that a dependency names and does not use (`libc`, by way of `cpufeatures`). The script
+/// makes empty ones, because a machine that builds the seed for another architecture has no C
+/// library for it.
 const UNUSED_LIBRARIES: [&str; 5] = ["c", "m", "rt", "pthread", "util"];
 
 fn main() -> io::Result<()> {

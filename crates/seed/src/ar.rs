@@ -10,13 +10,13 @@ const HEADER: usize = 60;
 
 /// A member of an archive.
 pub(crate) struct Member<'a> {
-    /// Its name without padding.
+    /// The name without padding.
     pub(crate) name: &'a [u8],
-    /// Its contents.
+    /// The contents.
     pub(crate) data: &'a [u8],
 }
 
-/// The members of an archive that has yet to be read.
+/// The unread rest of an archive.
 pub(crate) struct Archive<'a> {
     rest: &'a [u8],
 }
@@ -33,7 +33,7 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// The next member, if there is one.
+    /// Returns the next member, or `None` at the end.
     ///
     /// # Errors
     /// When the archive ends within a member or a header is malformed.
@@ -63,7 +63,7 @@ impl<'a> Archive<'a> {
                 rest.len()
             )
         })?;
-        // Members begin at even offsets; the padding of the last one may be missing.
+        // Members begin at even offsets. The padding of the last one may be missing.
         self.rest = if size % 2 == 1 {
             rest.get(1..).unwrap_or_default()
         } else {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::error::{Error, shown};
 use crate::files::Mapped;
 
-/// What `seed --help` prints.
+/// The output of `seed --help`.
 pub(crate) const HELP: &str = "\
 The seed unpacks .deb files into a root file system and runs a command in a cell.
 
@@ -35,7 +35,7 @@ Exit codes: 64 usage, 65 damaged package, 74 input or output, 125 no cell,
 126 not executable, 127 not found; else the program's own (128+N: signal N).
 ";
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -44,22 +44,22 @@ pub(crate) enum Command {
     Cell(Cell),
 }
 
-/// `seed unpack`.
+/// The options of `seed unpack`.
 #[derive(Debug, Default)]
 pub(crate) struct Unpack {
-    /// The root to make.
+    /// The root directory to make.
     pub(crate) into: Vec<u8>,
-    /// Paths that are left out with what is below them.
+    /// Paths to leave out, with everything below them.
     pub(crate) exclude: Vec<Vec<u8>>,
-    /// What is made after unpacking, in this order.
+    /// Additions to make after unpacking, in this order.
     pub(crate) additions: Vec<Addition>,
-    /// Where the certificates go, if they are wanted.
+    /// The path of the file with all certificates, if there is to be one.
     pub(crate) ca_certificates: Option<Vec<u8>>,
-    /// The packages, in this order.
+    /// The packages to unpack, in this order.
     pub(crate) packages: Vec<Vec<u8>>,
 }
 
-/// Something in the root that no package holds.
+/// An entry of the root that no package holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Addition {
     Directory { path: Vec<u8> },
@@ -67,24 +67,25 @@ pub(crate) enum Addition {
     Text { path: Vec<u8>, content: Vec<u8> },
 }
 
-/// `seed cell`.
+/// The options of `seed cell`.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
-    /// Root file systems; of a file in several, the first is seen.
+    /// Root file systems. If several have a file, the cell shows that of the first.
     pub(crate) roots: Vec<Vec<u8>>,
-    /// Source outside and place in the cell.
+    /// Pairs of a source outside and a place in the cell.
     pub(crate) binds: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Places in the cell that are empty and can be written to.
+    /// Places in the cell for empty, writable directories.
     pub(crate) writable: Vec<Vec<u8>>,
-    /// The same, in memory: files are listed there in the same order on every machine.
+    /// Places for empty directories in memory, which list their files in the same order on every
+    /// machine.
     pub(crate) memory: Vec<Vec<u8>>,
-    /// Names and values.
+    /// Variables to set: names and values.
     pub(crate) variables: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether the environment from outside is left out.
+    /// Whether to leave out the environment from outside.
     pub(crate) clear_environment: bool,
-    /// Where the program starts.
+    /// The directory in which the program starts.
     pub(crate) directory: Option<Vec<u8>>,
-    /// Whether the cell has a network of its own, with nothing but loopback.
+    /// Whether the cell has a network of its own, which is a loopback interface alone.
     pub(crate) no_network: bool,
     /// The program and its arguments.
     pub(crate) program: Vec<Vec<u8>>,
@@ -106,7 +107,8 @@ pub(crate) fn parse(arguments: Vec<Vec<u8>>) -> Result<Command, Error> {
     }
 }
 
-/// Puts the lines of files in place of `--from-file FILE`. What follows `--` is the program's.
+/// Puts the lines of files in place of `--from-file FILE`. Arguments after `--` are the program's
+/// and stay as they are.
 fn insert_files(arguments: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Error> {
     let mut all = Vec::with_capacity(arguments.len());
     let mut arguments = arguments.into_iter();
@@ -207,7 +209,7 @@ fn value(arguments: &mut impl Iterator<Item = Vec<u8>>, option: &str) -> Result<
         .ok_or_else(|| Error::Usage(format!("`{option}` needs a value")))
 }
 
-/// A value with two parts, cut at the first equals sign.
+/// Takes a value and cuts it in two at the first equals sign.
 fn pair(
     arguments: &mut impl Iterator<Item = Vec<u8>>,
     option: &str,

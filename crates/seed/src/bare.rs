@@ -1,5 +1,5 @@
-//! What the standard library and the C library would otherwise give: the entry point, the memory
-//! functions that compiled code calls, an allocator, and an end for panics.
+//! Substitutes for the standard library and the C library: the entry point, the memory functions
+//! that compiled code calls, an allocator, and an end for panics.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -15,7 +15,7 @@ use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munma
 /// The exit code of a defect in the seed itself (`EX_SOFTWARE`).
 const INTERNAL_ERROR: i32 = 70;
 
-// The kernel leaves the stack pointer at the argument count; everything else is found from there.
+// The kernel leaves the stack pointer at the argument count. Arguments and environment follow it.
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
     ".globl _start",
@@ -56,7 +56,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     crateyard_seed::sys::exit(crateyard_seed::run(arguments, environment))
 }
 
-/// The strings of a null-terminated array of C strings.
+/// Copies the strings of a null-terminated array of C strings.
 ///
 /// # Safety
 /// `array` must point to pointers to C strings, followed by a null pointer.
@@ -73,8 +73,8 @@ unsafe fn strings(mut array: *const *const c_char) -> Vec<Vec<u8>> {
     found
 }
 
-/// Ends the process. The message is fixed: a place in the source would put the paths of the machine
-/// that built the seed into its bytes.
+/// Ends the process. The message is fixed, because a place in the source would put the paths of the
+/// machine that built the seed into its bytes.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     crateyard_seed::output::error(
@@ -96,8 +96,9 @@ extern "C" fn _Unwind_Resume() -> ! {
     crateyard_seed::sys::exit(INTERNAL_ERROR)
 }
 
-/// `cpufeatures` asks the C library what the processor can do, on this architecture. "Nothing
-/// special" is right everywhere: only the SHA-256 that an .xz file may have as its checksum asks.
+/// `cpufeatures` asks the C library for the abilities of the processor, on this architecture. The
+/// answer that it has no special ones is right everywhere. Only the SHA-256 that an .xz file may
+/// have as its checksum asks.
 #[cfg(target_arch = "aarch64")]
 // SAFETY: no other object of the program defines this symbol. It has the signature that the C
 // library's has (`unsigned long`).
@@ -106,26 +107,26 @@ extern "C" fn getauxval(_: usize) -> usize {
     0
 }
 
-/// Large blocks come from the kernel and go back to it. Small ones come from lists of blocks whose
-/// sizes are powers of two; these lists only grow.
+/// The allocator. Large blocks come from the kernel and go back to it. Small ones come from lists
+/// of blocks whose sizes are powers of two. These lists only grow.
 ///
-/// The seed has one thread, and a forked child has its own copy: nothing needs a lock.
+/// The seed has one thread, and a forked child has its own copy, so nothing needs a lock.
 struct Memory {
     lists: UnsafeCell<Lists>,
 }
 
 struct Lists {
-    /// For each size class the first free block, which holds the pointer to the next.
+    /// The first free block of each size class. A free block begins with the pointer to the next.
     free: [*mut u8; CLASSES],
-    /// The unused rest of the chunk that small blocks are cut from.
+    /// The unused part of the chunk from which small blocks are cut.
     next: *mut u8,
     left: usize,
 }
 
-/// The smallest block is 16 bytes, which is also the alignment of every block.
+/// The logarithm of the smallest block's size, 16 bytes. Every block is aligned to that.
 const SMALLEST: usize = 4;
 const CLASSES: usize = 17;
-/// Blocks of this size and more are mapped one by one.
+/// The smallest size of blocks that are mapped one by one.
 const LARGE: usize = 1 << (SMALLEST + CLASSES - 1);
 const CHUNK: usize = 1 << 20;
 const PAGE: usize = 4096;
@@ -161,7 +162,7 @@ unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         let block = unsafe { self.alloc(layout) };
-        // What the kernel maps is zero already.
+        // Memory that the kernel maps is zero already.
         if !block.is_null() && layout.size().max(layout.align()) < LARGE {
             // SAFETY: `alloc` has returned a block of at least this size.
             unsafe { ptr::write_bytes(block, 0, layout.size()) };
@@ -212,8 +213,8 @@ unsafe impl GlobalAlloc for Memory {
 }
 
 impl Lists {
-    /// Takes a block of a class from its list, or cuts one from the chunk. Null if the kernel has
-    /// no more memory.
+    /// Takes a block of a class from its list, or cuts one from the chunk. Returns null if the
+    /// kernel has no more memory.
     ///
     /// # Safety
     /// `class` must be below CLASSES.
@@ -253,7 +254,7 @@ impl Lists {
     }
 }
 
-/// The smallest class whose blocks hold `size` bytes.
+/// Returns the smallest class whose blocks hold `size` bytes.
 fn class(size: usize) -> usize {
     (size.max(1 << SMALLEST).next_power_of_two().trailing_zeros() as usize) - SMALLEST
 }
@@ -276,8 +277,8 @@ fn map(size: usize) -> *mut u8 {
 }
 
 /// The functions that the compiler calls by name. Their loops are assembly: the compiler recognizes
-/// a copying or filling loop written in Rust, and replaces it with a call of the very function that
-/// it stands in.
+/// a loop in Rust that copies or fills, and replaces it by a call of the very function that the
+/// loop is in.
 ///
 /// No other object of the program defines their symbols, and they have the C standard's signatures.
 mod memory {

@@ -1,8 +1,8 @@
 //! Runs a program in a cell.
 //!
-//! The seed stays as the program's parent: it keeps its standard streams open until the program has
-//! ended, because Nix takes the end of the builder's output for the end of the build, and it passes
-//! on the program's exit status.
+//! The seed stays the program's parent. It keeps its standard streams open until the program has
+//! ended, because Nix takes the end of the builder's output for the end of the build. It passes on
+//! the program's exit status.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -31,9 +31,9 @@ use crate::sys::{self, Signals};
 use crate::trace::{Ended, Tracer};
 use crate::traced::{self, Traced};
 
-/// Where the build's directory is in the cell, and where programs start.
+/// The place of the build's directory in the cell. Programs start there.
 const BUILD: &[u8] = b"/build";
-/// The variables in which Nix and others name the build's directory.
+/// The variables that name the build's directory, for Nix and others.
 const BUILD_VARIABLES: [&[u8]; 6] = [
     b"NIX_BUILD_TOP",
     b"PWD",
@@ -42,11 +42,11 @@ const BUILD_VARIABLES: [&[u8]; 6] = [
     b"TMP",
     b"TMPDIR",
 ];
-/// Signals that are passed on to the program.
+/// The signals that the seed passes on to the program.
 const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 
-/// The exit code of a program that wants to be run again with its places in memory on disk, because
-/// they are full (`EX_TEMPFAIL`).
+/// The exit code of a program whose places in memory are full, and that asks for another run with
+/// them on disk (`EX_TEMPFAIL`).
 const MEMORY_IS_FULL: i32 = 75;
 
 /// Runs the program that the options name and returns its exit code.
@@ -76,27 +76,26 @@ pub(crate) fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Erro
     code
 }
 
-/// The program to run, and where.
+/// The program to run, and its surroundings.
 struct Program<'a> {
-    /// The signals that were blocked when the seed was started.
+    /// The signals that were blocked when the seed was started, which the program inherits.
     inherited: Signals,
-    /// The signals that the seed waits for instead of handling them: it blocks them, and the
-    /// program must not inherit that.
+    /// The signals that the seed waits for. It blocks them, and the program must not inherit that.
     waited: Signals,
     directory: &'a [u8],
     arguments: &'a [Vec<u8>],
     variables: &'a [CString],
 }
 
-/// What has become of a try.
+/// The result of a try.
 enum Tried {
     /// The program's exit code.
     Ended(i32),
-    /// Why there is no such cell.
+    /// The reason why there is no such cell.
     Refused(String),
 }
 
-/// Runs the program in a cell of namespaces, if the system lets it.
+/// Runs the program in a cell of namespaces, if the system allows it.
 fn in_namespaces(plan: &Plan<'_>, no_network: bool, program: &Program<'_>) -> Result<Tried, Error> {
     let (told, tell) = pipe()?;
     let seed = getpid();
@@ -116,7 +115,8 @@ fn in_namespaces(plan: &Plan<'_>, no_network: bool, program: &Program<'_>) -> Re
     })?;
     drop(tell);
     let code = supervise(child, program.waited);
-    // The other end is closed: by executing the program, or with the process.
+    // The other end is closed by now: the execution of the program closed it, or the end of the
+    // process.
     let mut refusal = vec![0; 4096];
     let length = read_full(&told, &mut refusal).unwrap_or(0);
     refusal.truncate(length);
@@ -178,7 +178,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::io("make a pipe", errno))
 }
 
-/// What the cell consists of; `build` is the build's directory outside, if there is one.
+/// Returns the parts of the cell. `build` is the build's directory outside, if there is one.
 fn plan<'a>(
     options: &'a Cell,
     scratch: &Scratch,
@@ -234,8 +234,8 @@ fn start_in(directory: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Lets the kernel kill this process when its parent, the seed, is killed. (New namespaces reset
-/// that, so it comes after them.)
+/// Lets the kernel kill this process when its parent, the seed, is killed. New namespaces reset
+/// this, so it comes after them.
 fn die_with(seed: Pid) -> Result<(), Error> {
     let killed = |_| Error::Cell("the seed has been killed".into());
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(killed)?;
@@ -246,7 +246,7 @@ fn die_with(seed: Pid) -> Result<(), Error> {
     }
 }
 
-/// Waits for the program; passes signals on to it. Returns its exit code.
+/// Waits for the program, and passes signals on to it. Returns its exit code.
 fn supervise(program: Pid, signals: Signals) -> i32 {
     loop {
         if forward(signals, program) {
@@ -257,7 +257,7 @@ fn supervise(program: Pid, signals: Signals) -> i32 {
     }
 }
 
-/// Waits for a signal. Returns whether a child process has changed; else passes the signal on to
+/// Waits for a signal. Returns `true` if a child process has changed. Passes any other signal on to
 /// the program.
 fn forward(signals: Signals, program: Pid) -> bool {
     let received = sys::wait(signals);
@@ -265,7 +265,7 @@ fn forward(signals: Signals, program: Pid) -> bool {
         return true;
     }
     if received.by_process {
-        // What a terminal sends, it sends to the program as well.
+        // A terminal sends its signals to the program as well.
         let known = |signal: &Signal| signal.as_raw() == received.signal;
         if let Some(signal) = FORWARDED.into_iter().find(known) {
             let _ = kill_process(program, signal);
@@ -274,8 +274,8 @@ fn forward(signals: Signals, program: Pid) -> bool {
     false
 }
 
-/// Reaps processes that have ended, until the program is among them. There are others where the
-/// seed is process 1, as in Nix's sandbox: those whose parents have ended.
+/// Reaps processes that have ended, until the program is among them. If the seed is process 1, as
+/// in Nix's sandbox, it also reaps processes whose parents have ended.
 fn reap(program: Pid) -> Option<WaitStatus> {
     while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
         if ended == program {
@@ -293,7 +293,7 @@ fn exit_code(status: WaitStatus) -> i32 {
     }
 }
 
-/// Executes the program; a name without a slash is looked for in `PATH`.
+/// Executes the program. Looks for a name without a slash in `PATH`.
 fn execute(program: &[Vec<u8>], variables: &[CString]) -> Result<Infallible, Error> {
     let arguments = program.iter().map(|argument| c_string(argument));
     let arguments: Vec<CString> = arguments.collect::<Result<_, _>>().map_err(Error::Usage)?;
@@ -344,8 +344,8 @@ fn unexecutable(path: &[u8], errno: Errno) -> Error {
     }
 }
 
-/// The program's environment. Where it names the build's directory outside, it names the one
-/// inside.
+/// Returns the program's environment. Variables that name the build's directory outside name the
+/// one inside.
 fn variables(
     options: &Cell,
     outer: Vec<Vec<u8>>,
@@ -392,10 +392,10 @@ fn variable<'a>(environment: &'a [Vec<u8>], name: &[u8]) -> Option<&'a [u8]> {
         .filter(|value| value.starts_with(b"/"))
 }
 
-/// The directory outside that holds what belongs to one cell.
+/// The directory outside with the files of one cell.
 struct Scratch {
     path: Vec<u8>,
-    /// Whether nobody else removes it.
+    /// Whether the seed has to remove it with everything in it.
     own: bool,
 }
 
@@ -406,7 +406,7 @@ impl Scratch {
             .find_map(|name| variable(environment, name));
         let parent = parent.unwrap_or(b"/tmp");
         let name = format!(".cell-{}", getpid().as_raw_nonzero());
-        // A killed seed may have left one of the same name.
+        // A killed seed may have left a directory of the same name.
         for attempt in 0..100 {
             let suffix = if attempt == 0 {
                 String::new()
@@ -437,8 +437,8 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to
-    /// keep it.
+    /// Removes empty directories. In a directory of Nix it leaves the rest to Nix, which can be
+    /// told to keep it.
     fn remove(self) {
         if self.own {
             return remove_tree(CWD, &self.path);

@@ -1,4 +1,4 @@
-//! A .deb file: which member holds the files (deb(5)).
+//! The format of .deb files: finds the member that holds the package's files (deb(5)).
 
 use alloc::format;
 use alloc::string::String;
@@ -7,7 +7,7 @@ use crate::ar::Archive;
 use crate::decompress::Stream;
 use crate::error::shown;
 
-/// Opens the files of a package: the decompressed bytes of its `data.tar`.
+/// Opens the files of a package, which are in its `data.tar`.
 ///
 /// # Errors
 /// When the package is damaged or of an unknown version, or its compression is unknown.

@@ -1,5 +1,4 @@
-//! The compressions that a package's members have. Whatever carries a checksum is checked against
-//! it.
+//! The compressions of a package's members. Data with a checksum are checked against it.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,12 +13,12 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::error::shown;
 
-/// The most memory that an xz dictionary may take, in KiB: four times what `xz -9` uses.
+/// The limit for the memory of an xz dictionary, in KiB: four times the amount that `xz -9` uses.
 const XZ_MEMORY: u32 = 256 << 10;
 
-/// A member's bytes, decompressed bit by bit.
+/// A member that is decompressed piece by piece.
 pub(crate) enum Stream<'a> {
-    /// Not compressed.
+    /// No compression.
     Plain(&'a [u8]),
     /// RFC 1952.
     Gzip(Gzip<'a>),
@@ -30,7 +29,7 @@ pub(crate) enum Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Begins to decompress a member; the ending of its name tells how.
+    /// Begins to decompress a member. The ending of its name tells the compression.
     ///
     /// # Errors
     /// When the ending is none of `.tar`, `.tar.gz`, `.tar.xz`, `.tar.zst`.
@@ -56,7 +55,8 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Fills the beginning of `output` and returns how much; 0 is the end, all of it checked.
+    /// Fills the beginning of `output` and returns the number of bytes. The number is 0 at the end,
+    /// when all checksums have been checked.
     ///
     /// # Errors
     /// When the data are damaged or end too early.
@@ -82,7 +82,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// An xz stream, or several of them.
+/// One xz stream, or several one behind the other.
 pub(crate) struct Xz<'a> {
     input: &'a [u8],
     stream: Box<XzStream>,
@@ -109,8 +109,8 @@ impl Xz<'_> {
     }
 }
 
-/// The message in an error. Which type the error has depends on the features that the decoder is
-/// built with.
+/// Returns the message in an error. The type of the error depends on the features that the decoder
+/// is built with.
 fn xz_reason(error: &dyn Debug) -> String {
     let text = format!("{error:?}");
     match text.split('"').nth(1) {
@@ -124,7 +124,7 @@ pub(crate) struct Zstd<'a> {
     input: &'a [u8],
     decoder: FrameDecoder,
     in_frame: bool,
-    /// How much the frame has given so far.
+    /// The number of bytes that the frame has given so far.
     frame_size: u64,
 }
 
@@ -152,7 +152,7 @@ impl Zstd<'_> {
         }
     }
 
-    /// Reads the header of the next frame that holds data; `false` at the end.
+    /// Reads the header of the next frame that holds data. Returns `false` at the end.
     fn next_frame(&mut self) -> Result<bool, String> {
         while !self.input.is_empty() {
             match self.decoder.reset(&mut self.input) {
@@ -195,7 +195,7 @@ pub(crate) struct Gzip<'a> {
     input: &'a [u8],
     state: Box<InflateState>,
     in_member: bool,
-    /// Whether a member has ended, so that the input may end, too.
+    /// Whether a member has ended. Only then may the input end.
     complete: bool,
     checksum: u32,
     size: u32,
@@ -307,7 +307,7 @@ impl<'a> Gzip<'a> {
     }
 }
 
-/// Continues a CRC-32 as gzip has it (RFC 1952, section 8).
+/// Continues a CRC-32 as gzip defines it (RFC 1952, section 8).
 fn crc32(checksum: u32, data: &[u8]) -> u32 {
     const TABLE: [u32; 256] = crc32_table();
     !data.iter().fold(!checksum, |crc, &byte| {

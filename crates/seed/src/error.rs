@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code that tells it to the caller.
+//! The errors of the seed, and their exit codes.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,18 +6,19 @@ use core::fmt;
 
 use rustix::io::Errno;
 
-/// Why the seed stopped.
+/// The reason why the seed stopped.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The command line is wrong (64, `EX_USAGE`).
     Usage(String),
-    /// A package is damaged, or holds what a root file system must not (65, `EX_DATAERR`).
+    /// A package is damaged, or holds something that a root file system must not hold (65,
+    /// `EX_DATAERR`).
     Package { package: String, reason: String },
     /// The system refused an operation on a file (74, `EX_IOERR`).
     Io { what: String, errno: Errno },
-    /// The system forbids namespaces or mounts: another way may be open.
+    /// The system forbids namespaces or mounts. Another way may be open.
     Forbidden(String),
-    /// The cell could not be made (125, as env(1) says that it failed itself).
+    /// The cell could not be made (125, the code of env(1) for a failure of its own).
     Cell(String),
     /// The program is in the cell but cannot be executed (126).
     NotExecutable(String),
@@ -26,7 +27,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// An input or output error; `what` reads after "cannot".
+    /// Makes an input or output error. `what` reads after "cannot".
     pub(crate) fn io(what: impl Into<String>, errno: Errno) -> Self {
         Self::Io {
             what: what.into(),
@@ -34,7 +35,7 @@ impl Error {
         }
     }
 
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Usage(_) => 64,
@@ -63,7 +64,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Text for the errors that people meet; the rest by number.
+/// Returns a text for an error number that people meet, or the number.
 pub(crate) fn explain(errno: Errno) -> String {
     let text = match errno {
         Errno::ACCESS => "permission denied",
@@ -95,7 +96,7 @@ pub(crate) fn explain(errno: Errno) -> String {
     text.into()
 }
 
-/// Bytes as text for a message, in quotes.
+/// Returns bytes as text for a message, in quotes.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     format!("`{}`", String::from_utf8_lossy(bytes))
 }

@@ -11,7 +11,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use crate::error::{Error, shown};
 use crate::rooted::c_string;
 
-/// A file's contents, mapped for as long as this lives.
+/// The contents of a file, mapped into memory until this is dropped.
 pub(crate) struct Mapped {
     start: *mut core::ffi::c_void,
     size: usize,
@@ -54,13 +54,13 @@ impl Mapped {
         Ok(Self { start, size })
     }
 
-    /// The contents.
+    /// Returns the contents.
     pub(crate) fn bytes(&self) -> &[u8] {
         if self.size == 0 {
             return &[];
         }
-        // SAFETY: the mapping has `size` readable bytes, and is unmapped only when `self` ends.
-        // Files that the seed maps are those of the store and arguments: nobody changes them
+        // SAFETY: the mapping has `size` readable bytes, and is unmapped only when `self` ends. The
+        // seed maps files of the store and files that arguments name, which nobody changes
         // meanwhile.
         unsafe { core::slice::from_raw_parts(self.start.cast(), self.size) }
     }
@@ -91,7 +91,7 @@ pub(crate) fn write_all(file: impl AsFd, mut data: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Fills the beginning of `buffer` as far as the file reaches.
+/// Fills the beginning of `buffer` as far as the file reaches. Returns the number of bytes.
 ///
 /// # Errors
 /// The error number of the read that failed.
@@ -108,10 +108,10 @@ pub(crate) fn read_full(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Err
     Ok(filled)
 }
 
-/// Opens a directory below another, to list it. Links are not followed.
+/// Opens a directory below another, to list it. Follows no link in its last component.
 ///
 /// # Errors
-/// The system's.
+/// The errors of the system.
 pub(crate) fn open_directory(
     parent: BorrowedFd<'_>,
     name: impl rustix::path::Arg,
@@ -120,10 +120,10 @@ pub(crate) fn open_directory(
     openat(parent, name, flags, Mode::empty())
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 ///
 /// # Errors
-/// The system's.
+/// The errors of the system.
 pub(crate) fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
@@ -137,7 +137,7 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(names)
 }
 
-/// Removes a directory with all it holds, as far as that is allowed.
+/// Removes a directory and its contents, as far as the system allows it.
 pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) {
     let Ok(c_name) = c_string(name) else { return };
     if let Ok(directory) = open_directory(parent, &c_name) {

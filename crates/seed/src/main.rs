@@ -1,8 +1,8 @@
-//! The bootstrap program: unpacks .deb files and runs a command in a cell.
+//! The bootstrap program: unpacks .deb files and runs commands in cells.
 //!
-//! Everything it does is in the library. This file starts it: with nothing beneath it when it is
-//! built as the seed, with the standard library when it is built for the workspace's tests
-//! (`build.rs` says which).
+//! The library does all the work. This file starts it: without any other library if it is built as
+//! the seed, and with the standard library if it is built for the workspace's tests (`build.rs`
+//! decides).
 #![cfg_attr(bare, no_std)]
 #![cfg_attr(bare, no_main)]
 

@@ -1,7 +1,7 @@
 //! Standard output and standard error.
 //!
-//! The functions that name them are unsafe where `rustix` is built without the standard library, as
-//! in the seed, and safe where it is built with it, as in the workspace's tests.
+//! The functions that name these streams are unsafe if `rustix` is built without the standard
+//! library, as in the seed. They are safe if it is built with it, as in the workspace's tests.
 #![allow(unused_unsafe)]
 
 use rustix::io::{Errno, write};
@@ -23,7 +23,7 @@ pub fn print(mut text: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes `text` to standard error. There is nobody to tell when that fails.
+/// Writes `text` to standard error. Ignores a failure, because nobody is there to be told.
 pub fn error(text: &[u8]) {
     // SAFETY: the program never closes its standard streams.
     let _ = write(unsafe { stderr() }, text);

@@ -1,8 +1,8 @@
-//! Paths below a directory that nothing leads out of.
+//! Paths below a directory, which lead nowhere else.
 //!
-//! Every component is opened by itself and no symbolic link is followed by the kernel: links are
-//! read and resolved here, as chroot(2) would see them. So an absolute link means a path below the
-//! root, and `..` cannot climb out.
+//! Every component is opened by itself, and the kernel follows no symbolic link. Links are read and
+//! resolved here, as chroot(2) would see them. So an absolute link means a path below the root, and
+//! `..` cannot climb out.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{explain, shown};
 
-/// As many links as the kernel follows in one path.
+/// The number of links that the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
 /// A directory as the root of paths.
@@ -23,20 +23,20 @@ pub(crate) struct Root {
     directory: OwnedFd,
 }
 
-/// Whether a missing directory is made (with this mode) or an error.
+/// The treatment of a missing directory: it is made with this mode, or an error.
 #[derive(Clone, Copy)]
 pub(crate) enum Missing {
     Make(Mode),
     Fail,
 }
 
-/// Why a path does not lead to a directory of the root.
+/// The reason why a path leads to no directory of the root.
 pub(crate) struct Unresolved {
-    /// What is wrong, for people.
+    /// The reason, for people.
     pub(crate) reason: String,
 }
 
-/// A component still to walk, and whether a link brought it in.
+/// A component that is still to be entered, and whether it comes from a link's target.
 struct Step {
     name: Vec<u8>,
     from_link: bool,
@@ -48,7 +48,7 @@ impl Root {
         Self { directory }
     }
 
-    /// The root itself.
+    /// Returns the root itself.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
@@ -126,8 +126,7 @@ impl Root {
         }
     }
 
-    /// Opens the directory that holds the last component of `path` and returns it with that
-    /// component.
+    /// Opens the directory that holds the last component of `path`. Returns it with that component.
     ///
     /// # Errors
     /// As [`Root::directory`], and when the path names the root itself or ends in `..`.
@@ -147,7 +146,7 @@ impl Root {
     }
 }
 
-/// A path without trailing slashes, cut before its last component.
+/// Cuts a path before its last component. Trailing slashes do not count.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path
         .iter()
@@ -160,7 +159,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A name or path as the kernel takes it.
+/// Returns a name or path as the kernel takes it.
 ///
 /// # Errors
 /// A message, when it holds a zero byte.
@@ -168,7 +167,7 @@ pub(crate) fn c_string(bytes: &[u8]) -> Result<CString, String> {
     CString::new(bytes).map_err(|_| format!("{} holds a zero byte", shown(bytes)))
 }
 
-/// The components of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn steps(path: &[u8], from_link: bool) -> Vec<Step> {
     path.split(|&byte| byte == b'/')
         .filter(|name| !name.is_empty() && *name != b".")

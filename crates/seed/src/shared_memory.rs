@@ -13,13 +13,15 @@ const PLACE: &[u8] = b"/dev/shm";
 const PREFIX: &[u8] = b".cell-";
 /// `TMPFS_MAGIC` (statfs(2)).
 const TMPFS: u32 = 0x0102_1994;
-/// Less than that is not worth a try, in bytes: most packages' sources have less than half of it.
+/// The least free memory that is worth a try, in bytes. The sources of most packages have less than
+/// half of it.
 const LEAST: u64 = 16 << 20;
 
-/// A directory that is removed at the end. Another process removes it if this one is killed.
+/// A directory that is removed when this is dropped. If this process is killed, another seed
+/// removes it.
 pub(crate) struct SharedMemory {
     pub(crate) path: Vec<u8>,
-    /// Locked for as long as the directory is in use.
+    /// A lock on the directory, held while it is in use.
     _lock: OwnedFd,
 }
 
@@ -51,7 +53,7 @@ impl Drop for SharedMemory {
     }
 }
 
-/// Removes what killed processes have left: nobody holds its lock.
+/// Removes directories that killed processes have left. Nobody holds their locks.
 fn remove_abandoned() {
     let Ok(directory) = open_directory(CWD, PLACE) else {
         return;
@@ -67,7 +69,7 @@ fn remove_abandoned() {
     }
 }
 
-/// Locks a directory, if nobody else has and it is still there.
+/// Locks a directory, if nobody else has locked it and it still exists.
 fn locked(path: &[u8]) -> Option<OwnedFd> {
     let directory = open_directory(CWD, path).ok()?;
     flock(&directory, FlockOperation::NonBlockingLockExclusive).ok()?;

@@ -1,5 +1,5 @@
-//! The few system calls that a C library keeps to itself: making a process, becoming a program, and
-//! signals.
+//! The few system calls that `rustix` leaves to a C library: making a process, becoming a program,
+//! and signals.
 
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -33,7 +33,7 @@ mod number {
 const SIG_SETMASK: usize = 2;
 const MASK_SIZE: usize = 8;
 
-/// A system call of up to five arguments; the result is negative on failure.
+/// Makes a system call of up to five arguments. The result is negative on failure.
 ///
 /// # Safety
 /// As for [`call6`].
@@ -43,7 +43,7 @@ unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
     unsafe { call6(number, [first, second, third, fourth, fifth, 0]) }
 }
 
-/// A system call; the result is negative on failure.
+/// Makes a system call. The result is negative on failure.
 ///
 /// # Safety
 /// Memory that the arguments name must be valid for what this call reads and writes there.
@@ -60,7 +60,7 @@ pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// A system call; the result is negative on failure.
+/// Makes a system call. The result is negative on failure.
 ///
 /// # Safety
 /// Memory that the arguments name must be valid for what this call reads and writes there.
@@ -91,7 +91,7 @@ pub fn exit(code: i32) -> ! {
     }
 }
 
-/// Makes a child process, a copy of this one; the parent gets the child's id, the child gets
+/// Makes a child process, a copy of this one. The parent gets the child's id, and the child gets
 /// `None`.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
     Ok(Pid::from_raw(pid as i32))
 }
 
-/// Becomes another program. Returns only when that fails.
+/// Becomes another program. Returns only on failure.
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
     let arguments = pointers(arguments);
     let environment = pointers(environment);
@@ -142,7 +142,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 pub struct Signals(u64);
 
 impl Signals {
-    /// The set that holds the given signals.
+    /// Returns the set of the given signals.
     pub fn of(signals: &[Signal]) -> Self {
         Self(
             signals
@@ -151,13 +151,13 @@ impl Signals {
         )
     }
 
-    /// The set with one more.
+    /// Returns the set with one more signal.
     pub fn with(self, signal: Signal) -> Self {
         Self(self.0 | Self::of(&[signal]).0)
     }
 }
 
-/// Blocks exactly the given signals and returns those that were blocked before.
+/// Blocks exactly the given signals. Returns those that were blocked before.
 pub fn block(signals: Signals) -> Signals {
     let mut before = 0_u64;
     // SAFETY: both pointers name a set of signals of 8 bytes, as the size says, which lives until
@@ -179,8 +179,8 @@ pub fn block(signals: Signals) -> Signals {
 
 /// Gives a signal its default action, which the parent of this process may have changed.
 pub fn reset(signal: Signal) {
-    // The kernel's structure: handler, flags, restorer (where there is one), mask. All zero is the
-    // default action.
+    // The kernel's structure: handler, flags, restorer (on some architectures), mask. Zero in all
+    // of them is the default action.
     let default = [0_usize; 4];
     // SAFETY: the kernel reads a structure of four words at most, which lives until the call
     // returns, and writes none, because the pointer for the former action is null.
@@ -198,8 +198,7 @@ pub fn reset(signal: Signal) {
     }
 }
 
-/// A signal that was waited for, and whether a process sent it (rather than the kernel or a
-/// terminal).
+/// A signal that arrived, and whether a process sent it (rather than the kernel or a terminal).
 pub struct Received {
     /// The signal's number.
     pub signal: i32,
@@ -207,10 +206,10 @@ pub struct Received {
     pub by_process: bool,
 }
 
-/// Waits for one of the blocked signals in the set.
+/// Waits for one of the signals in the set, which must be blocked.
 pub fn wait(signals: Signals) -> Received {
-    // siginfo_t: 128 bytes that begin with signal, error number and code. A process has sent it if
-    // the code is 0 or less.
+    // `siginfo_t` has 128 bytes and begins with signal, error number and code. If the code is 0 or
+    // less, a process has sent the signal.
     let mut information = [0_i32; 32];
     loop {
         // SAFETY: the kernel reads a set of 8 bytes, as the size says, and writes 128 bytes at

@@ -1,7 +1,6 @@
-//! Tar archives as dpkg makes them and as it reads them: ustar, GNU long names, PAX paths and
-//! sizes.
+//! Tar archives as dpkg makes and reads them: ustar, GNU long names, PAX paths and sizes.
 //!
-//! The archive is a stream: no more than one buffer of it is in memory.
+//! The archive is a stream. No more than one buffer of it is in memory.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,15 +13,15 @@ use crate::error::shown;
 
 const BLOCK: usize = 512;
 const BUFFER: usize = 128 << 10;
-/// The longest name, link target or PAX header that is accepted.
+/// The limit for the length of a name, a link's target or a PAX header.
 const LONGEST_EXTENSION: u64 = 1 << 20;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A regular file.
     File,
-    /// Another name of a file that came before.
+    /// Another name of an earlier file.
     HardLink,
     /// A symbolic link.
     Symlink,
@@ -35,13 +34,13 @@ pub(crate) enum Kind {
 /// A file, directory or link in the archive.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Its path as it is written in the archive.
+    /// The path as the archive has it.
     pub(crate) path: Vec<u8>,
-    /// What it is.
+    /// The kind.
     pub(crate) kind: Kind,
-    /// Its permission bits.
+    /// The permission bits.
     pub(crate) mode: u32,
-    /// Where a link leads.
+    /// The target of a link.
     pub(crate) link: Vec<u8>,
 }
 
@@ -49,15 +48,15 @@ pub(crate) struct Entry {
 pub(crate) struct Reader<'a> {
     stream: Stream<'a>,
     buffer: Box<[u8]>,
-    /// The part of the buffer that is yet to be used.
+    /// The unread part of the buffer.
     start: usize,
     end: usize,
-    /// Bytes of the present entry's data that are yet to be read, and the padding behind them.
+    /// The number of unread bytes of the present entry's data, and of the padding behind them.
     data: u64,
     padding: u64,
 }
 
-/// What the extension headers before an entry say about it.
+/// The contents of the extension headers before an entry.
 #[derive(Default)]
 struct Extensions {
     path: Option<Vec<u8>>,
@@ -78,8 +77,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next entry, after what is left of the present one; `None` at the end, when the
-    /// compressed stream has been read (and so checked) to its end, too.
+    /// Skips the rest of the present entry and returns the next one, or `None` at the end. At the
+    /// end the compressed stream, too, has been read to its end and so checked.
     ///
     /// # Errors
     /// When the archive is damaged, ends too early, or holds an entry of an unknown kind.
@@ -108,7 +107,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 b'g' => {
-                    // Global headers hold comments; a path or size for all entries would make no
+                    // Global headers hold comments. A path or size for all entries would make no
                     // sense.
                     self.extension(size)?;
                     continue;
@@ -141,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next piece of the present entry's data, if there is one.
+    /// Returns the next piece of the present entry's data, if there is one.
     ///
     /// # Errors
     /// When the archive is damaged or ends too early.
@@ -166,7 +165,7 @@ impl<'a> Reader<'a> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// How many of the `wanted` bytes are in the buffer, at least one.
+    /// Returns how many of the `wanted` bytes are in the buffer: at least one.
     fn available(&mut self, wanted: u64) -> Result<usize, String> {
         if self.start == self.end {
             self.start = 0;
@@ -207,7 +206,7 @@ impl<'a> Reader<'a> {
         Ok(extension)
     }
 
-    /// Reads what follows the end mark: it is padding, but the stream's checksum may be behind it.
+    /// Reads the padding after the end mark, because the stream's checksum may be behind it.
     fn finish(&mut self) -> Result<(), String> {
         self.start = self.end;
         while self.stream.read(&mut self.buffer)? > 0 {}
@@ -216,7 +215,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Extensions {
-    /// Reads the records of a PAX header: `LENGTH KEY=VALUE\n`, where the length counts all of the
+    /// Reads the records of a PAX header: `LENGTH KEY=VALUE\n`. The length counts all of the
     /// record.
     fn read_pax(&mut self, mut records: &[u8]) -> Result<(), String> {
         while !records.is_empty() && records[0] != 0 {
@@ -244,7 +243,7 @@ impl Extensions {
     }
 }
 
-/// Key, value and the records behind.
+/// Returns the key and the value of the first record, and the records behind it.
 fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().position(|&byte| byte == b' ')?;
     let length = core::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
@@ -254,8 +253,8 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], rest))
 }
 
-/// Compares a header with its checksum: the sum of its bytes, the checksum itself counted as
-/// spaces. Some archivers summed signed bytes.
+/// Compares a header with its checksum, which is the sum of its bytes with the checksum itself
+/// counted as spaces. Some archivers summed signed bytes.
 fn check(header: &[u8; BLOCK]) -> Result<(), String> {
     let bytes = || {
         header
@@ -273,7 +272,8 @@ fn check(header: &[u8; BLOCK]) -> Result<(), String> {
     }
 }
 
-/// A number: octal digits between spaces and zeroes, or big-endian binary with the first bit set.
+/// Reads a number: octal digits between spaces and zeroes, or big-endian binary with the first bit
+/// set.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let first = u64::from(field[0] & 0x7f);
@@ -303,7 +303,7 @@ fn until_zero(field: &[u8]) -> &[u8] {
     &field[..end]
 }
 
-/// The path of a header: its name, behind the prefix that ustar (and not GNU) has.
+/// Returns the path of a header: its name, behind the prefix that ustar (and not GNU) has.
 fn path(header: &[u8; BLOCK]) -> Vec<u8> {
     let name = until_zero(&header[..100]);
     let prefix = until_zero(&header[345..500]);

@@ -1,5 +1,5 @@
-//! The second way into a cell, for where namespaces and mounts are forbidden: the program is
-//! traced.
+//! The second way into a cell, for systems that forbid namespaces or mounts: the seed traces the
+//! program.
 
 use alloc::format;
 use alloc::string::String;
@@ -19,19 +19,19 @@ use crate::files::{remove_tree, write_all};
 use crate::shared_memory::SharedMemory;
 use crate::trace::{Asker, Identity, View};
 
-/// The file system of a traced cell, and what holds it.
+/// The file system of a traced cell, and the directories behind it.
 pub(crate) struct Traced {
     pub(crate) view: View,
-    /// What is in memory, if the machine has any for it.
+    /// The directories in memory, if the machine has memory for them.
     pub(crate) memory: Option<SharedMemory>,
-    /// What the tracer needs on disk.
+    /// The tracer's own directory on disk.
     pub(crate) own: Own,
 }
 
-/// Where programs read the name of the machine.
+/// The file in which programs read the name of the machine.
 const HOST_NAME_FILE: &[u8] = b"/proc/sys/kernel/hostname";
 
-/// Directories that are removed with what they hold.
+/// Directories that are removed with their contents when this is dropped.
 pub(crate) struct Own(Vec<Vec<u8>>);
 
 impl Drop for Own {
@@ -43,8 +43,8 @@ impl Drop for Own {
 }
 
 impl Traced {
-    /// Puts a cell's file system together. `in_memory` says whether memory is used where the plan
-    /// wants it.
+    /// Puts a cell's file system together. `in_memory` says whether to use memory for places that
+    /// the plan wants in memory.
     ///
     /// # Errors
     /// When a source is missing, or there is no place for it in the cell.
@@ -128,7 +128,7 @@ impl Traced {
         }
     }
 
-    /// Shows something from outside at a place, which is made if it does not exist.
+    /// Shows something from outside at a place. Makes the place if it does not exist.
     fn mount(&mut self, place: &[u8], host: Vec<u8>, is_directory: bool) -> Result<(), Error> {
         let guest = self
             .place(place, is_directory)
@@ -163,7 +163,7 @@ impl Traced {
     }
 }
 
-/// Who a traced program is.
+/// Returns the identity of a traced program.
 pub(crate) fn identity() -> Identity {
     Identity {
         outer: (getuid().as_raw(), getgid().as_raw()),
@@ -172,17 +172,18 @@ pub(crate) fn identity() -> Identity {
     }
 }
 
-/// Why a program cannot be traced either.
+/// Makes the error for a program that cannot be traced either.
 pub(crate) fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
     Error::Cell(format!(
-        "{refusal}\n  The other way into a cell, to trace the program, fails too: cannot {what}: {}. \
-         It needs ptrace(2) and filters of seccomp(2), which the default profiles of Docker and Kubernetes allow.",
+        "{refusal}\n  The other way into a cell, to trace the program, fails too: cannot {what}: \
+         {}. It needs ptrace(2) and filters of seccomp(2), which the default profiles of Docker \
+         and Kubernetes allow.",
         explain(errno)
     ))
 }
 
-/// What a process of the cell does before it becomes the program: it waits for its tracer, and
-/// gives up its rights.
+/// Prepares a process of the cell before it becomes the program: waits for the tracer, gives up all
+/// rights and sets the filter.
 ///
 /// # Errors
 /// When the system knows no filters.
@@ -193,7 +194,7 @@ pub(crate) fn prepare(ready: &OwnedFd, refusal: &str) -> Result<(), Error> {
     crate::trace::install().map_err(|errno| untraceable("set a filter", errno, refusal))
 }
 
-/// Tells the process that its tracer is there, or ends it.
+/// Traces the process and tells it so, or ends it.
 pub(crate) fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), Error> {
     crate::trace::seize(process).map_err(|errno| {
         let pid = rustix::process::Pid::from_raw(process);
@@ -206,7 +207,7 @@ pub(crate) fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), E
     Ok(())
 }
 
-/// Makes the file with the name of the machine in the cell.
+/// Makes the file with the cell's name of the machine.
 fn make_host_name(base: &[u8]) -> Result<Vec<u8>, Error> {
     let path = [base, b"/own/hostname"].concat();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -228,7 +229,7 @@ fn open(path: &[u8]) -> Result<OwnedFd, Errno> {
     openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// A path without links, as the kernel names it.
+/// Returns a path without links, as the kernel names it.
 fn real(path: &[u8]) -> Result<Vec<u8>, Errno> {
     real_of(&open(path)?)
 }

@@ -1,7 +1,7 @@
 //! Makes a root file system out of packages.
 //!
-//! Ownership, set-id bits, devices and times are left out: a Nix store cannot hold them. Maintainer
-//! scripts do not run; what they would have done is given as additions.
+//! A Nix store cannot hold owners, set-id bits, devices and times, so these are left out.
+//! Maintainer scripts do not run. The caller gives their effects as additions.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -24,21 +24,21 @@ use crate::files::{Mapped, names, open_directory, read_full, write_all};
 use crate::rooted::{Missing, Root, Unresolved, c_string, split};
 use crate::tar::{Entry, Kind, Reader};
 
-/// Directories at the top that are links into `usr`: Debian's merged layout.
+/// The links at the top into `usr`: Debian's merged layout.
 const MERGED: [&[u8]; 6] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"];
 const CERTIFICATES: &[u8] = b"usr/share/ca-certificates";
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-/// Bits of a mode that a package may set.
+/// The bits of a mode that a package may set.
 const KEPT_MODE: u32 = 0o1777;
 const BUFFER: usize = 64 << 10;
 
 /// Makes the root that the options describe.
 ///
 /// # Errors
-/// [`Error::Package`] names the package that is damaged or does not fit; [`Error::Io`] what the
-/// system refused.
+/// [`Error::Package`] names a package that is damaged or does not fit. [`Error::Io`] names an
+/// operation that the system refused.
 pub(crate) fn unpack(options: &Unpack) -> Result<(), Error> {
-    // Modes are as the packages have them.
+    // The modes are those of the packages.
     umask(Mode::empty());
     let mut unpacker = Unpacker::new(options)?;
     for package in &options.packages {
@@ -68,20 +68,20 @@ struct Unpacker {
     root: Root,
     /// Normalized paths.
     exclude: Vec<Vec<u8>>,
-    /// Normalized paths that an addition replaces, sorted: there packages may disagree.
+    /// Normalized paths that an addition replaces, sorted. Packages may disagree about them.
     replaced: Vec<Vec<u8>>,
-    /// The directory of the last entry: the next one is mostly in it, too. Directories are never
-    /// replaced, so it stays what the path means.
+    /// The directory of the last entry, which mostly holds the next one, too. Directories are never
+    /// replaced, so the path keeps its meaning.
     last: Option<(Vec<u8>, OwnedFd)>,
-    /// Directories whose mode would be in the way, and that mode.
+    /// Directories whose mode would hinder the unpacking, and this mode.
     closed: Vec<(Vec<u8>, Mode)>,
 }
 
-/// Why a package cannot be unpacked.
+/// The reason why a package cannot be unpacked.
 enum Problem {
-    /// The package's fault.
+    /// A fault of the package.
     Package(String),
-    /// The system's fault: what was tried.
+    /// A refusal of the system: the operation and the error.
     Io(String, Errno),
 }
 
@@ -147,7 +147,7 @@ impl Unpacker {
             .is_ok()
     }
 
-    /// The directory that holds `path`, and its name there.
+    /// Returns the directory that holds `path`, and its name there.
     fn parent(&mut self, path: &[u8]) -> Result<(&OwnedFd, CString), Problem> {
         let (parent, name) = split(path);
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
@@ -177,7 +177,7 @@ impl Unpacker {
                 let status = statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|errno| io(path, errno))?;
                 if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-                    // As dpkg: a link to a directory stands for it.
+                    // As with dpkg, a link to a directory stands for it.
                     return match self.root.directory(path, Missing::Fail) {
                         Ok(_) => Ok(()),
                         Err(problem) => Err(unusable(path, problem)),
@@ -225,7 +225,7 @@ impl Unpacker {
 
     fn symlink(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
         if MERGED.contains(&path) {
-            // Newer base-files holds the very links that are there already.
+            // Newer versions of base-files hold the very links that exist already.
             let target = readlinkat(self.root.fd(), c_string(path)?, Vec::new())
                 .map_err(|errno| io(path, errno))?;
             let same = normalized(&entry.link).is_ok_and(|link| link == target.as_bytes());
@@ -301,7 +301,7 @@ impl Unpacker {
         }
     }
 
-    /// The place of an addition, where nothing is any more.
+    /// Clears the place of an addition. Returns its directory and its name there.
     fn cleared(&self, option: &str, path: &[u8]) -> Result<(OwnedFd, CString), Error> {
         let (parent, name) = self
             .root
@@ -331,12 +331,16 @@ impl Unpacker {
     /// Puts all certificates into one file, as `update-ca-certificates` does.
     fn ca_certificates(&self, path: &[u8]) -> Result<(), Error> {
         let failed = |errno| Error::io(format!("read {}", shown(CERTIFICATES)), errno);
-        let directory = self.root.directory(CERTIFICATES, Missing::Fail).map_err(|_| {
-            Error::Usage(format!(
-                "--ca-certificates: there is no {}: is the package ca-certificates among the packages?",
-                shown(CERTIFICATES)
-            ))
-        })?;
+        let directory = self
+            .root
+            .directory(CERTIFICATES, Missing::Fail)
+            .map_err(|_| {
+                Error::Usage(format!(
+                    "--ca-certificates: there is no {}: is the package ca-certificates among the \
+                     packages?",
+                    shown(CERTIFICATES)
+                ))
+            })?;
         let mut certificates = Vec::new();
         find(&directory, b"", &mut certificates).map_err(failed)?;
         certificates.sort_unstable();
@@ -402,8 +406,9 @@ fn make_root(path: &[u8]) -> Result<Root, Error> {
     Ok(Root::new(directory))
 }
 
-/// A path of a package or the command line as a path below the root: no `.`, no slashes at its
-/// ends, merged directories below `usr`. Empty for the root itself.
+/// Normalizes a path of a package or the command line. The result is relative to the root, has no
+/// `.` and no slashes at its ends, and has merged directories below `usr`. It is empty for the root
+/// itself.
 ///
 /// # Errors
 /// When it could lead out of the root.
@@ -425,7 +430,7 @@ fn kept(mode: u32) -> Mode {
     Mode::from_raw_mode((mode & KEPT_MODE) as rustix::fs::RawMode)
 }
 
-/// Whether the file that is there has the contents that the archive has for it.
+/// Whether the existing file has the contents that the archive has for it.
 fn same_file(parent: &OwnedFd, name: &CString, archive: &mut Reader<'_>) -> Result<bool, Problem> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(present) = openat(parent, name, flags, Mode::empty()) else {
@@ -467,7 +472,7 @@ fn same_contents(one: (&OwnedFd, &CString), other: (&OwnedFd, &CString)) -> bool
     }
 }
 
-/// Finds certificates below a directory; paths are relative to it.
+/// Finds certificates below a directory. Their paths are relative to it.
 fn find(directory: &OwnedFd, prefix: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
     let here: &[u8] = if prefix.is_empty() { b"." } else { prefix };
     for name in names(open_directory(rustix::fd::AsFd::as_fd(directory), here)?)? {
@@ -496,7 +501,8 @@ fn unusable(path: &[u8], problem: Unresolved) -> Problem {
 
 fn conflict(path: &[u8]) -> Problem {
     Problem::Package(format!(
-        "{} is there already and is different; `--exclude` it, or name it with `--symlink` or `--text`",
+        "{} is there already and is different; `--exclude` it, or name it with \
+         `--symlink` or `--text`",
         shown(path)
     ))
 }

@@ -44,7 +44,7 @@ fn build(store: &Path, sandbox: &str, expression: &str) -> String {
     fs::read_to_string(format!("{}{}", store.display(), path.trim())).unwrap()
 }
 
-/// Paths of files as Nix expressions that copy them into the store.
+/// Returns Nix expressions that copy files into the store.
 fn sources(files: &[PathBuf]) -> String {
     let copied = |(index, file): (usize, &PathBuf)| {
         format!(
@@ -60,7 +60,7 @@ fn sources(files: &[PathBuf]) -> String {
         .join(" ")
 }
 
-/// A path whose characters Nix does not allow in a literal.
+/// Returns a Nix expression for a path that may have characters which literals do not allow.
 fn nix_path(path: &Path) -> String {
     format!("(/. + \"{}\")", path.display())
 }

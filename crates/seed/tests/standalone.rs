@@ -1,5 +1,4 @@
-//! The program as it is shipped: one small static file that says nothing about the machine that
-//! made it.
+//! The program as it is shipped: one small static file without traces of the machine that made it.
 #![allow(missing_docs)]
 
 mod common;
@@ -14,7 +13,7 @@ use common::{
 
 const MOST_BYTES: usize = 400 << 10;
 
-/// A 64-bit field of an ELF file.
+/// Reads a 64-bit field of an ELF file.
 fn word(elf: &[u8], at: usize) -> usize {
     u64::from_le_bytes(elf[at..at + 8].try_into().unwrap()) as usize
 }
@@ -23,7 +22,7 @@ fn half(elf: &[u8], at: usize) -> usize {
     usize::from(u16::from_le_bytes(elf[at..at + 2].try_into().unwrap()))
 }
 
-/// The types of the program headers.
+/// Returns the types of the program headers.
 fn segments(elf: &[u8]) -> Vec<u32> {
     let (start, size, count) = (word(elf, 32), half(elf, 54), half(elf, 56));
     (0..count)

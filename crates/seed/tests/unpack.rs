@@ -1,4 +1,4 @@
-//! `seed unpack` on real packages, and on packages that mean harm.
+//! `seed unpack` with real and with hostile packages.
 #![allow(missing_docs)]
 
 mod common;
@@ -15,7 +15,7 @@ use common::{
 
 const MERGED: [&str; 6] = ["bin", "lib", "lib32", "lib64", "libx32", "sbin"];
 
-/// What is below a directory: kind, mode and contents by path.
+/// Returns the files below a directory: kind, mode and contents by path.
 fn tree(root: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, directory: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -52,7 +52,7 @@ fn checksum(data: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The tree that dpkg unpacks, in the merged layout.
+/// Returns a tree that dpkg has unpacked, in the merged layout.
 fn merged(tree: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut merged: BTreeMap<String, String> = tree
         .into_iter()
@@ -72,7 +72,7 @@ fn merged(tree: BTreeMap<String, String>) -> BTreeMap<String, String> {
     merged
 }
 
-/// Unpacks one package that a test made.
+/// Returns a command that unpacks a package of a test, and its directory.
 fn unpack(name: &str, package: &[u8]) -> (tempfile::TempDir, Command) {
     let directory = scratch();
     fs::write(directory.path().join(name), package).unwrap();
@@ -192,7 +192,7 @@ fn set_id_bits_and_devices_are_left_out_and_odd_modes_kept() {
     assert_eq!(mode("closed/secret"), 0o400);
     assert_eq!(mode("sticky"), 0o1777);
     assert!(!root.join("console").exists() && !root.join("pipe").exists());
-    // The directory of the test has to be removable.
+    // Make the directory of the test removable.
     fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -339,7 +339,7 @@ fn nothing_is_written_outside_the_root() {
 #[test]
 fn damage_is_found_in_every_compression() {
     let test = "damage_is_found_in_every_compression";
-    // Neither too regular nor random, so that a changed byte changes what comes out.
+    // The data are neither too regular nor random, so that a changed byte changes the result.
     let data: Vec<u8> = (0..300_000_u64).map(|n| (n * n / 1000) as u8).collect();
     let archive = tar(&[Entry::file("./data", &data)]);
     let tools: [(&str, &[&str]); 3] = [
@@ -384,7 +384,7 @@ fn damage_is_found_in_every_compression() {
         for length in [0, 5, size / 2, size - 1] {
             let (_directory, mut command) = unpack("short.deb", &deb(name, &compressed[..length]));
             let message = fail(&mut command, 65);
-            // Zstandard has no end mark behind the last frame: nothing at all is a valid stream of
+            // Zstandard has no end mark behind the last frame, so an empty stream is a valid one of
             // no bytes.
             let noticed = ["short.deb: damaged", "short.deb: truncated"];
             assert!(

@@ -1,11 +1,11 @@
-//! With which words and variables a unit's program is called: those that Cargo gave when the plan was
-//! made, and what build scripts have said since.
+//! The arguments and variables of a unit's program: those that Cargo gave when the plan was made,
+//! and those that build scripts have added since.
 
 use crate::directives::{Directives, Scope};
 use crate::{Action, Unit};
 use anyhow::Result;
 
-/// What build scripts add to a call.
+/// Additions of build scripts to a call.
 #[derive(Debug, Default, PartialEq)]
 pub struct Added {
     /// Arguments, after Cargo's own.
@@ -14,8 +14,8 @@ pub struct Added {
     pub env: Vec<(String, String)>,
 }
 
-/// What build scripts add to a unit's call, in Cargo's order. `said` gives what the script with an
-/// `OUT_DIR` has said.
+/// Returns the additions of build scripts to a unit's call, in Cargo's order. `said` returns the
+/// directives of the script with an `OUT_DIR`.
 ///
 /// # Errors
 /// When `said` fails.
@@ -43,8 +43,8 @@ pub fn added(unit: &Unit, said: impl Fn(&str) -> Result<Directives>) -> Result<A
     }
 }
 
-/// Search paths of all native libraries below, then each script's libraries and linker arguments,
-/// then the cfgs and variables of the package's own script.
+/// Adds the search paths of all native libraries below, then each script's libraries and linker
+/// arguments, then the cfgs and variables of the package's own script.
 fn to_compiler(unit: &Unit, said: impl Fn(&str) -> Result<Directives>) -> Result<Added> {
     let mut added = Added::default();
     let Action::Compile {
@@ -101,7 +101,7 @@ impl Added {
     }
 }
 
-/// Cargo puts paths inside its target directory before the system's.
+/// Sorts search paths as Cargo does: paths inside its target directory come before the system's.
 fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
     let (inside, outside): (Vec<_>, Vec<_>) = paths.partition(|path| {
         let path = path.split_once('=').map_or(path.as_str(), |(_, p)| p);
@@ -110,7 +110,7 @@ fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> 
     inside.into_iter().chain(outside).collect()
 }
 
-/// Cargo's rule for the names of `DEP_*` variables.
+/// Returns a key as a part of a `DEP_*` variable's name, by Cargo's rule.
 fn envify(name: &str) -> String {
     name.chars()
         .flat_map(char::to_uppercase)

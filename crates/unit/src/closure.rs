@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Member {
     /// The output.
     pub path: PathBuf,
-    /// What it says of itself.
+    /// Its description of itself.
     pub placement: Placement,
 }
 
@@ -20,13 +20,13 @@ pub struct Member {
 pub struct Closure {
     /// Sorted by path.
     members: Vec<Member>,
-    /// What the unit sees beside them.
+    /// The files that the unit sees beside them.
     pub(crate) sight: Points,
 }
 
 impl Closure {
-    /// Reads the closure of `inputs`, and what `programs`, outputs with programs that the unit starts,
-    /// point to.
+    /// Reads the closure of `inputs`, and the files to which `programs` point. These are outputs
+    /// with programs that the unit starts.
     ///
     /// # Errors
     /// When one of them is not a unit's output.
@@ -44,18 +44,18 @@ impl Closure {
         Ok(Self { members, sight })
     }
 
-    /// The outputs, sorted.
+    /// Returns the outputs, sorted.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.iter()
     }
 
-    /// The outputs of build scripts that ran, sorted.
+    /// Returns the outputs of build scripts that ran, sorted.
     pub(crate) fn build_script_runs(&self) -> impl Iterator<Item = &Member> {
         let is_run = |member: &&Member| member.placement.role == Role::BuildScriptRun;
         self.members.iter().filter(is_run)
     }
 
-    /// The output of the build script whose `OUT_DIR` is `out_dir`.
+    /// Returns the output of the build script whose `OUT_DIR` is `out_dir`.
     ///
     /// # Errors
     /// When no member is that build script's output.
@@ -67,7 +67,7 @@ impl Closure {
         }
     }
 
-    /// What the build script whose `OUT_DIR` is `out_dir` has said.
+    /// Reads the directives of the build script whose `OUT_DIR` is `out_dir`.
     ///
     /// # Errors
     /// When no member is that build script's output.
@@ -75,8 +75,8 @@ impl Closure {
         files::read_json(&self.build_script_run(out_dir)?.join("directives.json"))
     }
 
-    /// Makes the files of every member stand where Cargo would have put them, and what else the unit
-    /// sees.
+    /// Puts the files of every member, and the other files that the unit sees, where Cargo would
+    /// have put them.
     ///
     /// # Errors
     /// When a file can't be placed.
@@ -101,7 +101,7 @@ impl Closure {
         Ok(())
     }
 
-    /// Whether code of packages below runs: a macro, or a test.
+    /// Whether the unit runs code that may write to `OUT_DIR`: a macro, or a test.
     fn runs_code(&self, unit: &Unit) -> bool {
         let is_macro = |member: &Member| member.placement.role == Role::Plugin;
         matches!(unit.action, Action::RunTest { .. }) || self.members.iter().any(is_macro)
@@ -118,7 +118,7 @@ fn read_members(mut paths: Vec<PathBuf>) -> Result<Vec<Member>> {
     paths.into_iter().map(read).collect()
 }
 
-/// The `OUT_DIR` of the package's own build script, where the unit is no build script's.
+/// Returns the `OUT_DIR` of the package's own build script, unless the unit runs a build script.
 fn own_out_dir(unit: &Unit) -> Option<&str> {
     match &unit.action {
         Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
@@ -128,7 +128,8 @@ fn own_out_dir(unit: &Unit) -> Option<&str> {
     }
 }
 
-/// With Cargo, macros and tests can write to `OUT_DIR`; so they are given a copy of their own.
+/// Puts a build script's `OUT_DIR` in place. With Cargo, macros and tests can write to it, so they
+/// get a copy of their own.
 fn place_out_dir(run: &Member, is_written: bool) -> Result<()> {
     let place = Path::new(&run.placement.out_dir);
     let stored = run.path.join("files");
@@ -146,7 +147,7 @@ fn link_files(member: &Member) -> Result<()> {
     let stored = member.path.join("files");
     std::fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
     for name in files::names(&stored)? {
-        // A library's metadata may be there twice: in its own output and beside the code.
+        // A library's metadata may occur twice: in its own output and beside the code.
         files::link_once(&stored.join(&name), &place.join(&name))?;
     }
     Ok(())

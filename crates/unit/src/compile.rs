@@ -1,4 +1,4 @@
-//! Runs rustc with Cargo's arguments and what the build scripts below have said.
+//! Runs rustc with Cargo's arguments and the additions of the build scripts below.
 
 use crate::closure::Closure;
 use crate::output::{Output, keep_metadata};
@@ -11,10 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
-/// Compiles the unit and keeps what rustc wrote.
+/// Compiles the unit and keeps rustc's files.
 ///
 /// # Errors
-/// When rustc fails; it has then said why on standard error.
+/// When rustc fails. Its messages are then on standard error.
 pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::Compile {
@@ -40,7 +40,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     let stream = child.stderr.take().context("rustc has no standard error")?;
     let said = diagnostics::show(stream, std::io::stderr(), *metadata_only)?;
     if said.is_metadata_there {
-        // The rest would be code.
+        // rustc would only make code now.
         child.kill()?;
         child.wait()?;
         keep_points(request, closure, output)?;
@@ -70,7 +70,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     }
 }
 
-/// Writes down what the unit's code points to, where something may run it.
+/// Writes down the files to which the unit's code points, if something may run the code.
 fn keep_points(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::Compile {
@@ -101,13 +101,13 @@ fn keep_points(request: &Request, closure: &Closure, output: &Output) -> Result<
     points.write(output.root())
 }
 
-/// Moves what rustc wrote to the output. Links in the directory are dependencies.
+/// Copies rustc's files to the output. Links in the directory are dependencies.
 fn keep(out_dir: &Path, target: &Target, args: &[String], into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let suffix = extra_filename(args);
     for name in files::names(out_dir)? {
         let from = out_dir.join(&name);
-        // Nix knows what a unit depends on; rustc's own list would only be one more output.
+        // Nix knows the dependencies of a unit. rustc's own list would only be one more output.
         let is_dep_info = from.extension() == Some("d".as_ref());
         if is_dep_info || !fs::symlink_metadata(&from)?.is_file() {
             continue;
@@ -115,7 +115,7 @@ fn keep(out_dir: &Path, target: &Target, args: &[String], into: &Path) -> Result
         let mut to = name.to_string_lossy().into_owned();
         if target.kind == TargetKind::BuildScript {
             if is_executable(&from)? {
-                // The name under which Cargo runs it.
+                // Cargo runs it under this name.
                 let link = to.replacen(suffix, "", 1).replace('_', "-");
                 files::link(Path::new(&to), &into.join(link))?;
             }

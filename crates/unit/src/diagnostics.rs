@@ -1,8 +1,8 @@
-//! What rustc says in JSON, as people read it.
+//! rustc's messages, in JSON for Cargo and as text for people.
 //!
-//! Cargo asks rustc for JSON, and rustc counts how it was asked among what a crate's hash is made of: with other
-//! arguments, a library would not have the bytes that Cargo's build gives. So rustc is asked as by Cargo, and what it
-//! has rendered is taken out of its messages here.
+//! Cargo asks rustc for JSON, and rustc hashes its arguments into a crate's hash. With other
+//! arguments, a library would not have the bytes of Cargo's build. So rustc gets Cargo's arguments,
+//! and this module takes the rendered text out of its messages.
 //! <https://doc.rust-lang.org/rustc/json.html>
 
 use anyhow::Result;
@@ -14,21 +14,21 @@ use std::io::{BufRead, BufReader, Read, Write};
 struct Message {
     /// The diagnostic as rustc would have printed it, with colours.
     rendered: Option<String>,
-    /// Which sort of file is there now; for Cargo.
+    /// The kind of a file that rustc has finished, for Cargo.
     emit: Option<String>,
 }
 
-/// What rustc has said.
+/// The messages of rustc.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Said {
-    /// What was passed on to people.
+    /// The text for people.
     pub text: String,
-    /// Whether it was listened to until metadata was there, and not until the end.
+    /// Whether reading stopped at the metadata, before the end of rustc.
     pub is_metadata_there: bool,
 }
 
-/// Passes on to `people` what rustc writes to `stream`, as it comes; until it has written metadata, if that is all that
-/// is wanted.
+/// Passes rustc's messages from `stream` on to `people` as they come. Stops when rustc has written
+/// metadata, if `until_metadata`.
 ///
 /// # Errors
 /// When reading or writing fails.
@@ -55,7 +55,8 @@ pub(crate) fn show(
     })
 }
 
-/// What a line says. What is no message, such as a panic of the compiler's, is for people as it is.
+/// Reads a line. A line that is no message, such as a panic of the compiler's, is for people as it
+/// is.
 fn message(line: &str) -> Message {
     serde_json::from_str(line).unwrap_or_else(|_| Message {
         rendered: Some(line.to_owned()),

@@ -1,4 +1,4 @@
-//! What a build script says on its standard output.
+//! The directives on a build script's standard output.
 //! <https://doc.rust-lang.org/cargo/reference/build-scripts.html#outputs-of-the-build-script>
 
 use crate::{Target, TargetKind};
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Directives {
-    /// `-L`: native search paths, perhaps with a `KIND=` before the path.
+    /// `-L`: native search paths, which may have a `KIND=` before the path.
     pub link_search: Vec<String>,
     /// `-l`: native libraries.
     pub link_libs: Vec<String>,
-    /// `-C link-arg`, and for which targets.
+    /// `-C link-arg`, and the targets that it is for.
     pub link_args: Vec<LinkArg>,
     /// `--cfg`.
     pub cfgs: Vec<String>,
@@ -21,7 +21,8 @@ pub struct Directives {
     pub check_cfgs: Vec<String>,
     /// Environment variables for the package's other units.
     pub env: Vec<(String, String)>,
-    /// For `DEP_*` variables of build scripts of packages that depend on this one.
+    /// Keys and values for the `DEP_*` variables of build scripts of packages that depend on this
+    /// one.
     pub metadata: Vec<(String, String)>,
     /// Warnings for people.
     pub warnings: Vec<String>,
@@ -41,13 +42,13 @@ pub struct LinkArg {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
-    /// All that is linked.
+    /// Everything that is linked.
     All,
     /// C dynamic libraries.
     Cdylib,
     /// All binaries.
     Bins,
-    /// The binary of that name.
+    /// The binary of this name.
     Bin(String),
     /// Tests.
     Tests,
@@ -112,7 +113,7 @@ impl Directives {
         self.metadata.push((key.to_owned(), value.to_owned()));
     }
 
-    /// Takes one directive; false when the key is none that Cargo knows.
+    /// Takes one directive. Returns `false` if Cargo does not know the key.
     fn push(&mut self, key: &str, value: &str, line: &str) -> Result<bool> {
         let owned = value.to_owned();
         match key {
@@ -149,7 +150,7 @@ impl Directives {
         self.link_args.push(LinkArg { scope, arg });
     }
 
-    /// `rustc-flags` may hold `-l` and `-L` only, joined to their value or not.
+    /// Takes `rustc-flags`, which may hold only `-l` and `-L`, joined to their value or not.
     fn push_flags(&mut self, flags: &str, line: &str) -> Result<()> {
         let mut words = flags.split_whitespace();
         while let Some(word) = words.next() {

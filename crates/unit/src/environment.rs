@@ -1,21 +1,21 @@
-//! The environment of rustc and build scripts: Cargo's variables and a bare minimum beside them.
+//! The environment of rustc and build scripts: Cargo's variables, and a bare minimum beside them.
 
 use crate::run::Request;
 use crate::{Unit, git};
 use anyhow::{Context, Result};
 use std::process::Command;
 
-/// A command with nothing of the derivation's own environment in it.
+/// Makes a command without the derivation's own environment.
 pub(crate) fn command(program: &str, unit: &Unit) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
         .env("PATH", "/usr/bin")
-        // No such directory: what looks for a home finds none.
+        // The directory does not exist, so programs find no home.
         .env("HOME", "/homeless")
         .env("LANG", "C.UTF-8")
         .env("TMPDIR", "/tmp")
-        // For C compilers and archivers that would write the time of day.
+        // C compilers and archivers would write the time of day.
         .env("SOURCE_DATE_EPOCH", "0")
         .env("ZERO_AR_DATE", "1")
         .envs(&unit.env)
@@ -23,8 +23,8 @@ pub(crate) fn command(program: &str, unit: &Unit) -> Command {
     command
 }
 
-/// Lets the command and all that it starts share `cores` tokens, as Cargo would.
-/// The caller keeps the returned client alive while the command runs.
+/// Lets the command and all processes that it starts share `cores` tokens, as Cargo would. The
+/// caller keeps the returned client alive while the command runs.
 pub(crate) fn share_cores(command: &mut Command, cores: usize) -> Result<jobserver::Client> {
     // Every process holds one token without asking.
     let client = jobserver::Client::new(cores.saturating_sub(1))

@@ -1,4 +1,4 @@
-//! Small things with files, with errors that name them.
+//! Small operations on files, with errors that name the files.
 
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,7 +17,7 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Like [`link`]; what is there already stays.
+/// Makes a link as [`link`] does, unless something exists at `place`.
 pub(crate) fn link_once(target: &Path, place: &Path) -> Result<()> {
     if place.symlink_metadata().is_ok() {
         return Ok(());
@@ -30,7 +30,7 @@ pub(crate) fn link(target: &Path, place: &Path) -> Result<()> {
         .with_context(|| format!("cannot link {} to {}", place.display(), target.display()))
 }
 
-/// The lines of a file, as paths; none if there is no such file.
+/// Returns the lines of a file, as paths. Returns none if the file does not exist.
 pub(crate) fn lines(file: &Path) -> Result<Vec<PathBuf>> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
@@ -39,7 +39,7 @@ pub(crate) fn lines(file: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Where the symbolic links below a directory lead.
+/// Returns the targets of the symbolic links below a directory.
 pub(crate) fn links_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for name in names(dir)? {
@@ -56,7 +56,7 @@ pub(crate) fn links_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 pub(crate) fn names(dir: &Path) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
@@ -66,7 +66,7 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The directory that has a directory `folder` in which `file` lies.
+/// Returns the parent of the directory `folder`, if `file` lies in a directory of this name.
 pub(crate) fn parent_of<'a>(file: &'a Path, folder: &str) -> Option<&'a Path> {
     let parent = file.parent()?;
     if parent.file_name()? == folder {

@@ -1,8 +1,8 @@
-//! `git`, as far as build scripts ask it for the revision that is built.
+//! A stand-in for `git`, for build scripts that ask for the revision.
 //!
-//! A cell has no repository: with one, every commit would build every package again. For a package
-//! that wants to know its revision, `images.toml` declares that it does, and a stand-in for `git`
-//! answers the questions that scripts ask. It knows nothing else and says so.
+//! A cell has no repository: with one, every commit would build every package again. If a package
+//! wants to know its revision, `images.toml` declares that, and a stand-in for `git` answers the
+//! questions of scripts. It knows nothing else, and says so.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ use std::process::ExitCode;
 
 /// The directory with the stand-in, first on `PATH`.
 pub const DIRECTORY: &str = "/tmp/git";
-/// The variable with the [`Revision`] as JSON. Where it is set, this program is the stand-in.
+/// The variable with the [`Revision`] as JSON. If it is set, this program is the stand-in.
 pub const VARIABLE: &str = "CRATEYARD_REVISION";
 
-/// What the stand-in knows.
+/// The knowledge of the stand-in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Revision {
     /// The commit: 40 hexadecimal digits.
     pub commit: String,
-    /// When it was made, in seconds since 1970.
+    /// The time of the commit, in seconds since 1970.
     pub time: i64,
     /// Whether the tree has changes that are not committed.
     #[serde(default)]
@@ -33,13 +33,13 @@ pub struct Revision {
 /// When it can't be made.
 pub(crate) fn install() -> Result<()> {
     std::fs::create_dir_all(DIRECTORY)?;
-    // A copy: what a cell shows of this program's path need not lead to it.
+    // Make a copy, because the path of this program need not lead to it in a cell.
     std::fs::copy("/proc/self/exe", Path::new(DIRECTORY).join("git"))
         .context("cannot make a stand-in for git")?;
     Ok(())
 }
 
-/// Plays git, if this process was started as such.
+/// Answers as git, if this process was started as the stand-in.
 pub fn play() -> Option<ExitCode> {
     let text = std::env::var(VARIABLE).ok()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -60,7 +60,7 @@ pub fn play() -> Option<ExitCode> {
     })
 }
 
-/// An answer of git's.
+/// An answer of git.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Text(String),
@@ -68,7 +68,7 @@ enum Answer {
     Differs(bool),
 }
 
-/// How many digits a short name of a commit has.
+/// The number of digits of a commit's short name.
 const SHORT: usize = 7;
 
 fn answer(revision: &Revision, arguments: &[String]) -> Result<Answer> {
@@ -80,7 +80,7 @@ fn answer(revision: &Revision, arguments: &[String]) -> Result<Answer> {
         "rev-parse" if has("--is-inside-work-tree") => line("true"),
         "rev-parse" if has("--show-toplevel") => line("/workspace"),
         "rev-parse" if has("--git-dir") || has("--absolute-git-dir") => line("/workspace/.git"),
-        // As in a checkout of a commit that is no branch's.
+        // Git says this if the checked-out commit is on no branch.
         "rev-parse" if has("--abbrev-ref") => line("HEAD"),
         "rev-parse" if has("HEAD") => line(&revision.named(&words)),
         "describe" if has("--always") => {
@@ -112,12 +112,13 @@ fn answer(revision: &Revision, arguments: &[String]) -> Result<Answer> {
 
 fn unknown(arguments: &[String]) -> String {
     format!(
-        "there is no repository here, only the revision that images.toml declares; it does not answer `git {}`",
+        "there is no repository here, only the revision that images.toml declares; it does not \
+         answer `git {}`",
         arguments.join(" ")
     )
 }
 
-/// What follows `-C DIRECTORY`, `-c NAME=VALUE`, `--no-pager` and the like.
+/// Returns the words after `-C DIRECTORY`, `-c NAME=VALUE`, `--no-pager` and the like.
 fn without_global_options(arguments: &[String]) -> Vec<String> {
     let mut words = arguments.iter();
     let mut rest = Vec::new();
@@ -136,7 +137,7 @@ fn without_global_options(arguments: &[String]) -> Vec<String> {
     rest
 }
 
-/// The format that `log` and `show` are given.
+/// Returns the format that `log` or `show` was given.
 fn format(words: &[String]) -> Option<&str> {
     let options = [
         "--format=",
@@ -154,7 +155,7 @@ impl Revision {
         self.commit.get(..digits).unwrap_or(&self.commit)
     }
 
-    /// As `rev-parse` is asked: in full or short.
+    /// Returns the name that `rev-parse` was asked for: the full or the short one.
     fn named(&self, words: &[String]) -> String {
         let short = words.iter().find_map(|word| word.strip_prefix("--short"));
         let digits = short.map(|digits| digits.strip_prefix('=').unwrap_or(digits));
@@ -164,7 +165,7 @@ impl Revision {
         }
     }
 
-    /// `%H` and its like. <https://git-scm.com/docs/pretty-formats>
+    /// Fills in `%H` and the like. <https://git-scm.com/docs/pretty-formats>
     fn formatted(&self, format: &str) -> Result<String> {
         let mut text = String::new();
         let mut rest = format;
@@ -200,7 +201,7 @@ enum Style {
     Strict,
 }
 
-/// A time in UTC.
+/// Writes a time in UTC.
 fn date(time: i64, style: Style) -> String {
     let (days, seconds) = (time.div_euclid(86_400), time.rem_euclid(86_400));
     let (year, month, day) = civil(days);
@@ -218,7 +219,8 @@ fn date(time: i64, style: Style) -> String {
     }
 }
 
-/// Days since 1970 as year, month and day. <https://howardhinnant.github.io/date_algorithms.html>
+/// Returns year, month and day for a number of days since 1970.
+/// <https://howardhinnant.github.io/date_algorithms.html>
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -1,4 +1,5 @@
-//! What tools leave in a build script's directory that nobody reads afterwards, and that no two builds have alike.
+//! Files that tools leave in a build script's directory. Nobody reads them afterwards, and they
+//! differ from build to build.
 
 use crate::files;
 use anyhow::{Context, Result};
@@ -7,10 +8,10 @@ use std::path::Path;
 
 /// Files of Autoconf, CMake and Ninja by name.
 ///
-/// - Autoconf's log has the kernel's release, and names of the compiler's temporary files, which are drawn by lot.
-/// - CMake's logs have names of probes, drawn by lot too; what it knows of the system, the kernel's release.
-///   <https://cmake.org/cmake/help/latest/manual/cmake-configure-log.7.html>
-/// - Ninja's have times. <https://ninja-build.org/manual.html#ref_log>
+/// - Autoconf's log has the kernel's release, and random names of the compiler's temporary files.
+/// - CMake's logs have random names of probes. CMake's file about the system has the kernel's
+///   release. <https://cmake.org/cmake/help/latest/manual/cmake-configure-log.7.html>
+/// - Ninja's files have times. <https://ninja-build.org/manual.html#ref_log>
 const NAMES: [&str; 7] = [
     "config.log",
     "CMakeError.log",
@@ -21,7 +22,7 @@ const NAMES: [&str; 7] = [
     ".ninja_log",
 ];
 
-/// Removes all such files, wherever they lie below a directory.
+/// Removes all such files below a directory.
 ///
 /// # Errors
 /// When a directory can't be listed or a file can't be removed.
@@ -43,7 +44,7 @@ fn is_leftover(name: &str) -> bool {
     NAMES.contains(&name) || is_probe(name)
 }
 
-/// autocfg's probes: `autocfg_HASH_NUMBER.ll`, since 1.2 with a hash of nothing but chance.
+/// Whether a file is a probe of autocfg's: `autocfg_HASH_NUMBER.ll`. Since 1.2 the hash is random.
 fn is_probe(name: &str) -> bool {
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
     let parts = stem

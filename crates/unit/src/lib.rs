@@ -1,9 +1,9 @@
-//! One unit of a Cargo build: what it is, and how to run it.
+//! One unit of a Cargo build: its description, and its run.
 //!
 //! Cargo calls a single run of rustc, or of a compiled build script, a *unit*. Here each unit is
-//! one Nix derivation. [`Unit`] is the entry of the plan that describes it; it is the whole of
-//! what the derivation knows besides the package's source and the outputs of the units that it
-//! depends on. [`run`](run::run) carries it out inside a cell.
+//! one Nix derivation. [`Unit`] is the plan's entry for it. The derivation knows nothing else
+//! besides the package's source and the outputs of the units that it depends on. [`run`](run::run)
+//! carries it out inside a cell.
 
 pub mod calls;
 pub mod closure;
@@ -35,26 +35,26 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Unit {
-    /// [`FORMAT`].
+    /// The version of the form: [`FORMAT`].
     pub version: u32,
-    /// The derivation's name, for example `serde-1.0.219` or `ring-0.17.14-build-script-run`.
-    /// It says only what the unit itself is, so that workspaces share it.
+    /// The derivation's name, for example `serde-1.0.219` or `ring-0.17.14-build-script-run`. It
+    /// names only the unit itself, so that workspaces share the unit.
     pub name: String,
     /// The directory of the package inside the cell, for example `/cargo/registry/serde-1.0.219`.
     pub source_dir: String,
-    /// Where the package lies in its source, if that is a repository in which it is not alone: a relative path. The unit
-    /// sees the whole repository.
+    /// The package's path in its source, if that is a repository with more in it. The path is
+    /// relative. The unit sees the whole repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_in_source: Option<String>,
     /// The working directory inside the cell.
     pub cwd: String,
     /// Environment variables that Cargo sets for this unit.
     pub env: BTreeMap<String, String>,
-    /// What is to be done.
+    /// The work of the unit.
     pub action: Action,
 }
 
-/// What a unit does.
+/// The work of a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
@@ -69,9 +69,9 @@ pub enum Action {
         program: String,
         /// Cargo's own arguments.
         args: Vec<String>,
-        /// The directory that Cargo would write to, inside the cell.
+        /// The directory inside the cell to which Cargo would write.
         out_dir: String,
-        /// What Cargo calls the target: decides which `rustc-link-arg-*` apply.
+        /// The target, which decides which `rustc-link-arg-*` apply.
         target: Target,
         /// The output directory of the package's own build script, if it has one.
         build_script: Option<String>,
@@ -81,8 +81,8 @@ pub enum Action {
         /// Whether `-l` flags of the package's own build script go to this target
         /// (to the library if the package has one, else to each of its binaries).
         takes_link_libs: bool,
-        /// Whether the unit ends when the library's metadata is there. The arguments are those of the whole
-        /// library: the metadata has the same bytes.
+        /// Whether the unit ends when the library's metadata exists. The arguments are those of the
+        /// whole library, so the metadata has the same bytes.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         metadata_only: bool,
     },
@@ -92,8 +92,8 @@ pub enum Action {
         program: String,
         /// `OUT_DIR` inside the cell.
         out_dir: String,
-        /// Where `DEP_*` variables come from: prefix (such as `DEP_Z`) to the output directory
-        /// of the build script whose metadata they carry.
+        /// The sources of `DEP_*` variables. A prefix (such as `DEP_Z`) maps to the output
+        /// directory of the build script whose metadata they carry.
         metadata: BTreeMap<String, String>,
     },
     /// Runs a compiled test.
@@ -102,8 +102,8 @@ pub enum Action {
         program: String,
         /// Its arguments.
         args: Vec<String>,
-        /// The output directory of the package's own build script, if it has one: its variables
-        /// are there when tests run, too.
+        /// The output directory of the package's own build script, if it has one. Tests get its
+        /// variables, too.
         build_script: Option<String>,
         /// An empty directory, inside the cell, that the test may use (`CARGO_TARGET_TMPDIR`).
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,8 +119,8 @@ pub struct Target {
     pub kind: TargetKind,
     /// The target's name as the manifest has it.
     pub name: String,
-    /// Whether it is made for testing: compiled with the test harness, or its examples in
-    /// documentation run.
+    /// Whether it is for testing: compiled with the test harness, or documentation whose examples
+    /// run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
 }
@@ -148,7 +148,7 @@ pub enum TargetKind {
     BuildScript,
 }
 
-/// What a unit leaves behind.
+/// The kind of a unit's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Files that other units use.
@@ -157,12 +157,12 @@ pub enum Product {
     Program,
     /// HTML.
     Documentation,
-    /// Nothing but that it went well: a lint, a test that ran.
+    /// Nothing but success: a lint, a test that ran.
     Verdict,
 }
 
 impl Unit {
-    /// The directory, inside the cell, where the files of this unit's output belong.
+    /// Returns the directory inside the cell for the files of this unit's output.
     pub fn out_dir(&self) -> Option<&str> {
         match &self.action {
             Action::Compile { out_dir, .. } | Action::RunBuildScript { out_dir, .. } => {
@@ -172,7 +172,7 @@ impl Unit {
         }
     }
 
-    /// What the unit leaves behind.
+    /// Returns the kind of the unit's output.
     pub fn product(&self) -> Product {
         let Action::Compile {
             program,
@@ -203,7 +203,7 @@ impl Unit {
     }
 }
 
-/// Whether rustc's arguments ask for code, and not for metadata or diagnostics alone.
+/// Whether rustc's arguments ask for code, and not only for metadata or diagnostics.
 pub fn writes_code(args: &[String]) -> bool {
     args.iter()
         .filter_map(|arg| arg.strip_prefix("--emit="))

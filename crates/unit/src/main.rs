@@ -12,7 +12,8 @@ Builds one unit. The environment says what:
   inputs    outputs of the units that this one depends on, separated by spaces
   extras    PATH=SOURCE lines: files beside the source, programs that a test starts (optional)
   wants     Debian packages that the package is known to need, separated by spaces (optional)
-  skeleton  file with the packages of the workspace, for a unit that asks Cargo for it (JSON, optional)
+  skeleton  file with the packages of the workspace, for a unit that asks Cargo for it \
+(JSON, optional)
   revision  the revision that git knows in the cell (JSON, optional)
   whole     the library's output, which a unit for metadata takes that from (optional)
   out       where the output goes";
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
             if !crateyard_unit::memory::is_full(&crateyard_unit::source::PLACES) {
                 return ExitCode::FAILURE;
             }
-            // Nothing of this run is left for the next.
+            // Leave nothing of this run to the next.
             if let Some(out) = std::env::var_os("out") {
                 let _ = std::fs::remove_dir_all(out);
             }
@@ -83,7 +84,8 @@ fn read_entry() -> Result<crateyard_unit::Unit> {
     Ok(entry)
 }
 
-/// Nix names a file in its own build directory, which the cell shows as `/build`.
+/// Returns the path in the cell of a file that Nix names in its build directory. The cell shows
+/// this directory as `/build`.
 fn in_cell(path: String) -> PathBuf {
     let path = PathBuf::from(path);
     match path.file_name() {

@@ -1,20 +1,22 @@
 //! Sources lie in memory, so that directories list their files in the same order everywhere.
 //!
-//! A build script that lists a directory of its package often writes down what it finds in the order in which the file system
-//! names it. On a disk that follows hashes with a seed of the file system's own; in memory it follows the order in which
-//! files were made, which is the archive's or that of names. `sequoia-openpgp` 2.0.0 (`build.rs`, `tests.index.rs.inc`) showed it.
+//! A build script that lists a directory of its package often writes down the names in the order of
+//! the list. On a disk, the order follows hashes with a seed of the file system's own. In memory it
+//! follows the order in which files were made, which is the archive's or that of names.
+//! `sequoia-openpgp` 2.0.0 (`build.rs`, `tests.index.rs.inc`) showed it.
 //!
-//! The cell mounts the memory (`nix/cargo/units.nix`, `memory`). Where it may not mount, it takes a directory in `/dev/shm`, which
-//! can be too small: the cell then runs the unit again, with sources on disk.
+//! The cell mounts the memory (`nix/cargo/units.nix`, `memory`). If it may not mount, it takes a
+//! directory in `/dev/shm`, which can be too small. The cell then runs the unit again, with sources
+//! on disk.
 
 use std::ffi::CString;
 
 /// The exit code that asks the cell for another run with sources on disk (`EX_TEMPFAIL`).
 pub const FULL: u8 = 75;
-/// Less than this is left, in bytes, when something has failed because there was no more.
+/// The limit for the free bytes of a full memory.
 const NEXT_TO_NOTHING: u64 = 1 << 20;
 
-/// Whether there is no memory left at one of the places.
+/// Whether one of the places has no memory left.
 pub fn is_full(places: &[&str]) -> bool {
     places
         .iter()

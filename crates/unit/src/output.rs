@@ -1,16 +1,17 @@
-//! What a unit's output holds.
+//! The output of a unit.
 //!
-//! For other units: `unit.json` (where its files belong in a cell), `files/` (what rustc or the
-//! build script wrote), `directives.json` (what a build script said), and `closure`, the outputs
-//! of all units that its users need too. Nix finds the store paths in `closure`, so that whoever
-//! depends on a unit has the whole closure at hand without naming it. A procedural macro and a
-//! build script's program are loaded or run, never linked: what they were made of stays behind, but
-//! for what their code points to, which `points.json` names ([`crate::points`]). A build script that
-//! wrote to its package's directory leaves `written/` (`written.rs`).
+//! For other units, an output has `unit.json` (the place of its files in a cell), `files/` (the
+//! files that rustc or the build script wrote), `directives.json` (the directives of a build
+//! script), and `closure` (the outputs of all units that its users need, too). Nix finds the store
+//! paths in `closure`, so a unit that depends on another has the whole closure at hand without
+//! naming it. Procedural macros and programs of build scripts are loaded or run, never linked.
+//! Their dependencies stay behind, except for the files that their code points to, which
+//! `points.json` names ([`crate::points`]). A build script that wrote to its package's directory
+//! leaves `written/` (`written.rs`).
 //!
-//! A program (a binary, an example, a test) is an end: its output is `bin/NAME`, and `points.json`
-//! for one that runs as a test. A binary refers to nothing in the store. Documentation is `doc/`; a
-//! lint or a test that ran leaves an empty directory.
+//! No unit depends on a program (a binary, an example, a test). Its output is `bin/NAME`, and
+//! `points.json` if it runs as a test. A binary refers to nothing in the store. Documentation is
+//! `doc/`. A lint or a test that ran leaves an empty directory.
 
 use crate::closure::{Closure, Member};
 use crate::points::Points;
@@ -23,19 +24,19 @@ const PLACEMENT: &str = "unit.json";
 const CLOSURE: &str = "closure";
 const FILES: &str = "files";
 
-/// `unit.json`.
+/// The contents of `unit.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// [`FORMAT`].
+    /// The version of the form: [`FORMAT`].
     pub version: u32,
     /// The directory inside a cell where the entries of `files/` belong.
     pub out_dir: String,
-    /// What other units do with it.
+    /// The use of the output for other units.
     pub role: Role,
 }
 
-/// What other units do with an output.
+/// The use of an output for other units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -53,18 +54,18 @@ pub struct Output {
     closure: Option<Reach>,
 }
 
-/// How much of what a unit was built from its users need.
+/// The part of a unit's closure that its users need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// All of it: a library.
+    /// All outputs. The unit is a library.
     All,
-    /// What build scripts left behind: one more build script's output.
+    /// The outputs of build scripts. The unit is the run of another one.
     BuildScriptRuns,
-    /// Nothing: a program or a plugin that is complete in itself.
+    /// Nothing. The unit is a program or a plugin that is complete in itself.
     Nothing,
 }
 
-/// Makes the output of a metadata unit from that of the library: the same without code.
+/// Makes the output of a metadata unit from that of the library. It is the same without code.
 ///
 /// # Errors
 /// When it is no library's output, or a file can't be copied.
@@ -86,7 +87,7 @@ pub(crate) fn keep_metadata(from: &Path, into: &Path) -> Result<()> {
     let mut kept = 0;
     for name in files::names(from)? {
         let file = from.join(&name);
-        // In a directory where libraries are looked for, those of others are links.
+        // In a search directory of libraries, those of other units are links.
         let is_own = std::fs::symlink_metadata(&file)?.is_file();
         if is_own && file.extension() == Some("rmeta".as_ref()) {
             std::fs::copy(&file, into.join(&name))
@@ -98,7 +99,8 @@ pub(crate) fn keep_metadata(from: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// None where no unit uses the output.
+/// Returns the part of the closure that the unit's users need, or `None` if no unit uses the
+/// output.
 fn reach(unit: &Unit) -> Option<Reach> {
     if unit.product() != Product::Files {
         return None;
@@ -151,32 +153,32 @@ impl Output {
         self.closure.is_some()
     }
 
-    /// The output itself.
+    /// Returns the path of the output itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the files for other units go.
+    /// Returns the path for the files for other units.
     pub fn files(&self) -> PathBuf {
         self.root.join(FILES)
     }
 
-    /// Where a program goes.
+    /// Returns the path for a program.
     pub fn bin(&self) -> PathBuf {
         self.root.join("bin")
     }
 
-    /// Where documentation goes.
+    /// Returns the path for documentation.
     pub fn doc(&self) -> PathBuf {
         self.root.join("doc")
     }
 
-    /// Where a build script's directives go.
+    /// Returns the path for a build script's directives.
     pub fn directives(&self) -> PathBuf {
         self.root.join("directives.json")
     }
 
-    /// Writes down what this unit's files may need in turn.
+    /// Writes down the outputs that this unit's files may need in turn.
     ///
     /// # Errors
     /// When the file can't be written.

@@ -1,11 +1,12 @@
-//! What code points to when it runs: directories of packages, and `OUT_DIR`s.
+//! The files to which code points when it runs: directories of packages, and `OUT_DIR`s.
 //!
 //! A library may keep the path of its own directory (`env!("CARGO_MANIFEST_DIR")`) or of a build
-//! script's output (`env!("OUT_DIR")`, or a variable that its build script set) and open files there
-//! when it runs, in a build script, a macro or a test of a package above it. rustc writes the
-//! variables that a crate read into its dep-info (`# env-dep:NAME=VALUE`), so a unit's output can say
-//! what its code points to: `points.json`. The store paths in that file are references for Nix, so
-//! whoever depends on a program that points to something has it at hand, and nobody else has.
+//! script's output (`env!("OUT_DIR")`, or a variable that its build script set). It may open files
+//! there when it runs, in a build script, a macro or a test of a package above it. rustc writes the
+//! variables that a crate read into its dep-info (`# env-dep:NAME=VALUE`). So a unit's output can
+//! name the files to which its code points: `points.json`. The store paths in that file are
+//! references for Nix. A unit that depends on a program which points to something has it at hand,
+//! and no other unit has.
 //! <https://doc.rust-lang.org/cargo/reference/build-cache.html#dep-info-files>
 
 use crate::closure::{Closure, Member};
@@ -17,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The name of the file in a unit's output. It is there only if it says something.
+/// The name of the file in a unit's output. It exists only if the code points to something.
 pub const FILE: &str = "points.json";
 
-/// What code points to.
+/// The files to which code points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Points {
@@ -31,7 +32,7 @@ pub struct Points {
 }
 
 impl Points {
-    /// What the output `output` says that its code points to.
+    /// Reads the files to which the code of an output points.
     ///
     /// # Errors
     /// When the file is malformed.
@@ -44,7 +45,7 @@ impl Points {
         }
     }
 
-    /// Writes it to the output `output`, if it says something.
+    /// Writes the file to an output, if the code points to something.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -55,20 +56,20 @@ impl Points {
         files::write_json(&output.join(FILE), self)
     }
 
-    /// Adds what `other` points to.
+    /// Adds the files to which `other` points.
     pub fn add(&mut self, other: Self) {
         self.sources.extend(other.sources);
         self.out_dirs.extend(other.out_dirs);
     }
 
-    /// Adds what a text points to: those of `sources` whose place it names.
+    /// Adds the files to which a text points: those of `sources` whose place it names.
     fn add_named<'a>(&mut self, text: &str, sources: impl Iterator<Item = &'a Source>) {
         let named = sources.filter(|source| names(text, &source.place));
         self.sources.extend(named.cloned());
     }
 }
 
-/// Whether a text has a path in it: not only the beginning of another name.
+/// Whether a text has a path in it, and not only as the beginning of another name.
 fn names(text: &str, path: &str) -> bool {
     text.match_indices(path).any(|(at, _)| {
         let next = text[at + path.len()..].chars().next();
@@ -76,7 +77,7 @@ fn names(text: &str, path: &str) -> bool {
     })
 }
 
-/// What the crate that a unit has compiled points to by itself: the variables that it read.
+/// Returns the files to which a compiled crate itself points, by the variables that it read.
 ///
 /// # Errors
 /// When the dep-info is there and can't be read.
@@ -101,8 +102,8 @@ pub(crate) fn of_crate(dep_info: &Path, own: &Source, closure: &Closure) -> Resu
     Ok(points)
 }
 
-/// What a build script's output points to: the directories that its directives name, and those that
-/// links in its `OUT_DIR` lead to.
+/// Returns the files to which a build script's output points: the directories that its directives
+/// name, and those to which links in its `OUT_DIR` lead.
 ///
 /// # Errors
 /// When `out_dir` can't be read.
@@ -121,10 +122,11 @@ pub(crate) fn of_build_script(
     Ok(points)
 }
 
-/// What a program points to: its own crate, and all libraries that it is linked from.
+/// Returns the files to which a program points: those of its own crate, and of all libraries linked
+/// into it.
 ///
 /// # Errors
-/// When what a library says is malformed.
+/// When the file of a library is malformed.
 pub(crate) fn of_program(own: Points, closure: &Closure) -> Result<Points> {
     let mut points = own;
     for member in closure
@@ -136,11 +138,12 @@ pub(crate) fn of_program(own: Points, closure: &Closure) -> Result<Points> {
     Ok(points)
 }
 
-/// What a unit sees beside its source and the outputs of units below it: what the code that it runs
-/// points to, and what build scripts whose words it uses point to.
+/// Returns the files that a unit sees beside its source and the outputs of units below it: those to
+/// which the code that it runs points, and those to which the build scripts whose directives it
+/// uses point.
 ///
 /// # Errors
-/// When something that an output says is malformed.
+/// When the file of an output is malformed.
 pub(crate) fn sight(unit: &Unit, members: &[Member], programs: &[PathBuf]) -> Result<Points> {
     let runs_libraries = matches!(
         &unit.action,

@@ -1,4 +1,5 @@
-//! Runs one unit inside a cell: source in place, dependencies in place, the program, its output.
+//! Runs one unit inside a cell: puts source and dependencies in place, runs the program, keeps its
+//! output.
 
 use crate::skeleton::Skeleton;
 use crate::source::{self, Source};
@@ -7,7 +8,7 @@ use crate::{files, git, written};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// All that one run needs.
+/// The inputs of one run.
 #[derive(Debug)]
 pub struct Request {
     /// The unit's entry of the plan.
@@ -16,29 +17,29 @@ pub struct Request {
     pub source: PathBuf,
     /// Outputs of the units that this one depends on directly.
     pub inputs: Vec<PathBuf>,
-    /// Files beside the source, which are declared files outside the package and programs that a
-    /// test starts: path inside the cell, and where it comes from.
+    /// Files beside the source: declared files outside the package, and programs that a test
+    /// starts. Each has a path inside the cell and a source.
     pub extras: Vec<(PathBuf, PathBuf)>,
-    /// The workspace around the package, where the unit asks for it.
+    /// The workspace around the package, if the unit asks for it.
     pub skeleton: Option<Skeleton>,
-    /// The revision that the unit's `git` knows, where one is declared.
+    /// The revision that the unit's `git` knows, if one is declared.
     pub revision: Option<git::Revision>,
-    /// Where the output goes.
+    /// The path for the output.
     pub out: PathBuf,
-    /// The Debian packages that the package is known to need: what a failure is explained by.
+    /// The Debian packages that the package is known to need. They help to explain a failure.
     pub wants: Vec<String>,
-    /// The output of the whole library, if a unit for its metadata is to take that from there. The output has the same
-    /// bytes as if it was made.
+    /// The output of the whole library, if a unit for its metadata is to take the metadata from
+    /// there. The bytes are the same as if it was compiled.
     pub whole: Option<PathBuf>,
-    /// How many jobs the unit may run at once. Never changes a byte of the output.
+    /// The number of jobs that the unit may run at once. It never changes a byte of the output.
     pub cores: usize,
 }
 
 /// Runs the unit.
 ///
 /// # Errors
-/// When the source is damaged, an input is not a unit's output, or the program fails; what the
-/// program itself has to say has then been written to standard error.
+/// When the source is damaged, an input is not a unit's output, or the program fails. The program's
+/// own messages are then on standard error.
 pub fn run(request: &Request) -> Result<()> {
     let unit = &request.unit;
     if let Some(whole) = &request.whole {
@@ -67,7 +68,7 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Puts everything where Cargo would have it. What comes first stays where two have the same path.
+/// Puts everything where Cargo would have it. If two files have the same path, the first one stays.
 fn place(request: &Request, closure: &Closure) -> Result<()> {
     request.own_source(closure)?.place()?;
     for (path, from) in &request.extras {
@@ -85,7 +86,7 @@ fn place(request: &Request, closure: &Closure) -> Result<()> {
 }
 
 impl Request {
-    /// The unit's own package.
+    /// Returns the source of the unit's own package.
     ///
     /// # Errors
     /// When the output of its build script is not among the inputs.
@@ -107,7 +108,7 @@ impl Request {
         })
     }
 
-    /// The outputs of the programs that a test starts: `OUTPUT/bin/NAME`.
+    /// Returns the outputs of the programs that a test starts: `OUTPUT/bin/NAME`.
     fn programs(&self) -> Vec<PathBuf> {
         if !matches!(self.unit.action, Action::RunTest { .. }) {
             return Vec::new();

@@ -11,10 +11,10 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-/// Runs the build script and keeps what it wrote and what it said.
+/// Runs the build script, and keeps its files and directives.
 ///
 /// # Errors
-/// When the script fails; its whole output has then been shown.
+/// When the script fails. Its whole output is then on standard error.
 pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::RunBuildScript {
@@ -61,7 +61,7 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     source::place_tree(out_dir, &output.files())
 }
 
-/// Both streams of a child, read side by side so that neither blocks it.
+/// Reads both streams of a child side by side, so that neither blocks it.
 fn listen(child: &mut Child) -> Result<(String, String)> {
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();

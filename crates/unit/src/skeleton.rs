@@ -1,10 +1,10 @@
 //! The workspace around a package, for code that asks Cargo about it.
 //!
-//! Some macros and tests ask Cargo where the workspace is (`cargo locate-project --workspace`,
-//! `cargo metadata --no-deps`), or read the manifest that lies there. Cargo then reads the manifest of
-//! every member. A unit that asks sees the root's manifest as it is; in place of the other packages'
-//! manifests it sees ones that say nothing but the package's name, so that an edit of another package
-//! is no reason to build this one again.
+//! Some macros and tests ask Cargo for the workspace (`cargo locate-project --workspace`, `cargo
+//! metadata --no-deps`), or read its manifest. Cargo then reads the manifest of every member. A
+//! unit that asks sees the root's manifest as it is. In place of the other packages' manifests it
+//! sees ones with only the package's name, so that an edit of another package does not build this
+//! one again.
 
 use crate::files;
 use anyhow::{Context, Result, bail};
@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Component, Path};
 
-/// The packages of a workspace, and what Cargo looks for beside manifests.
+/// The packages of a workspace, and the files that Cargo looks for beside manifests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Skeleton {
     /// All packages.
     pub packages: Vec<Package>,
-    /// Paths of files, relative to the workspace, that manifests name as targets. Where one is not
-    /// there it is made empty.
+    /// Paths of files that manifests name as targets, relative to the workspace. A missing one is
+    /// made empty.
     pub targets: Vec<String>,
 }
 
@@ -27,14 +27,14 @@ pub struct Skeleton {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Package {
-    /// Its directory, relative to the workspace.
+    /// The directory, relative to the workspace.
     pub path: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
 impl Skeleton {
-    /// Puts in place what is not there yet.
+    /// Makes the files that do not exist yet.
     ///
     /// # Errors
     /// When a path leaves the workspace or a file can't be written.
@@ -58,7 +58,7 @@ impl Skeleton {
         Ok(())
     }
 
-    /// Reads it from a file.
+    /// Reads a skeleton from a file.
     ///
     /// # Errors
     /// When the file can't be read or is malformed.

@@ -18,16 +18,17 @@ pub struct Source {
     pub place: String,
     /// A `.crate` file or a directory.
     pub from: PathBuf,
-    /// Where the package lies in its source, if that is a repository in which it is not alone.
+    /// The package's path in its source, if that is a repository with more in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_in_source: Option<String>,
-    /// The output of its build script, if that wrote to the package's directory (`written.rs`).
+    /// The output of its build script, if the script wrote to the package's directory
+    /// (`written.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_by: Option<PathBuf>,
 }
 
 impl Source {
-    /// Places it. What is there already stays.
+    /// Places the source. Existing files stay.
     ///
     /// # Errors
     /// When the source is damaged, or something can't be written.
@@ -46,18 +47,19 @@ impl Source {
     }
 }
 
-/// Where the workspace lies in a cell.
+/// The place of the workspace in a cell.
 pub const WORKSPACE: &str = "/workspace";
 
-/// Below what sources lie in a cell: the workspace's, those of registries, those of repositories.
+/// The directories in a cell with sources: those of the workspace, of registries, and of
+/// repositories.
 pub const PLACES: [&str; 3] = [WORKSPACE, "/cargo/registry", REPOSITORIES];
 
-/// Below what the repositories of packages lie in a cell, numbered in the order in which they are
-/// placed: the unit's own first.
+/// The directory in a cell with the repositories of packages. They are numbered in the order in
+/// which they are placed, the unit's own first.
 const REPOSITORIES: &str = "/cargo/repositories";
 
-/// Places a repository, and at `place` a link to the package that lies at `path` in it: as in Cargo's
-/// own checkout, a package may read what lies beside it.
+/// Places a repository, and at `place` a link to the package that lies at `path` in it. As in
+/// Cargo's own checkout, a package may read the files beside it.
 fn place_within(source: &Path, path: &Path, place: &Path) -> Result<()> {
     let repository = repository(source)?;
     if let Some(parent) = place.parent() {
@@ -66,12 +68,13 @@ fn place_within(source: &Path, path: &Path, place: &Path) -> Result<()> {
     files::link_once(&repository.join(path), place)
 }
 
-/// Where a repository lies. Two packages of one repository share it.
+/// Returns the place of a repository, and puts it there first if need be. Two packages of one
+/// repository share it.
 fn repository(source: &Path) -> Result<PathBuf> {
     let mut number = 1;
     loop {
         let place = Path::new(REPOSITORIES).join(number.to_string());
-        // Which source it is from, beside it and not in it.
+        // A file beside the repository, not in it, names its source.
         let origin = place.with_extension("source");
         match fs::read_to_string(&origin) {
             Ok(text) if Path::new(&text) == source => return Ok(place),
@@ -85,13 +88,13 @@ fn repository(source: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The time of all files that are placed: what Cargo gives files in `.crate` archives. No build
-/// sees when it runs, and what is written later is seen to be newer.
+/// The time of all placed files, which Cargo gives to files in `.crate` archives. No build sees the
+/// time of its run, and files that are written later are newer.
 const TIME: Duration = Duration::from_secs(1_153_704_088);
 
-/// Copies a file or a directory to `place`; what is there already stays. A copy, not a link: a build
-/// script that asks for the real path of its directory must not learn a store path. Copies can be
-/// written to, as in a checkout.
+/// Copies a file or a directory to `place`. Existing files stay. It makes copies, not links,
+/// because a build script that asks for the real path of its directory must not learn a store path.
+/// Copies can be written to, as in a checkout.
 ///
 /// # Errors
 /// When something can't be read or written.
@@ -130,7 +133,7 @@ fn make_writable(file: &Path) -> Result<()> {
     Ok(File::options().write(true).open(file)?.set_modified(time)?)
 }
 
-/// A `.crate` is a gzipped tar whose entries all lie in `NAME-VERSION/`.
+/// Unpacks a `.crate`, a gzipped tar whose entries all lie in `NAME-VERSION/`.
 fn unpack_crate(archive: &Path, place: &Path) -> Result<()> {
     let file = File::open(archive)?;
     let mut tar = tar::Archive::new(GzDecoder::new(BufReader::new(file)));

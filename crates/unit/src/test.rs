@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-/// Runs the test as `cargo test` would; what it prints is passed on.
+/// Runs the test as `cargo test` would, and passes on its output.
 ///
 /// # Errors
 /// When the test fails.
@@ -56,7 +56,7 @@ pub fn run_test(request: &Request, closure: &Closure) -> Result<()> {
     Ok(())
 }
 
-/// Passes on what comes, and keeps it.
+/// Passes on a stream, and returns its text.
 fn pass_on(stream: Option<impl Read>, mut to: impl Write) -> Result<String> {
     let mut said = Vec::new();
     let mut buffer = [0; 8192];

@@ -1,7 +1,7 @@
-//! What a build script writes to its package's directory.
+//! The files that a build script writes to its package's directory.
 //!
-//! Cargo keeps build scripts from nothing: some generate code into `src/`, and the package's later
-//! units see it there. So a run keeps what it changed in its package's directory, and units that have
+//! Cargo forbids build scripts nothing. Some generate code into `src/`, and the package's later
+//! units see it there. So a run keeps its changes of its package's directory, and units that have
 //! this run below them find the directory as the script left it.
 
 use crate::{files, source};
@@ -11,19 +11,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// In a run's output: the files that the script made or changed.
+/// The directory in a run's output with the files that the script made or changed.
 const WRITTEN: &str = "written";
-/// In a run's output: the files that the script removed, a line each.
+/// The file in a run's output with the paths that the script removed, one a line.
 const REMOVED: &str = "removed";
 
-/// A directory as it was at some moment.
+/// The state of a directory at some moment.
 pub(crate) struct Snapshot {
     directory: PathBuf,
     stamps: BTreeMap<PathBuf, Stamp>,
 }
 
-/// What tells whether a file has changed: all files are placed with one time in the past
-/// ([`source::place_tree`]), so that whatever is written is newer.
+/// The marks by which a changed file is known. All files are placed with one time in the past
+/// ([`source::place_tree`]), so that a file that is written later is newer.
 #[derive(PartialEq)]
 struct Stamp {
     length: u64,
@@ -32,7 +32,7 @@ struct Stamp {
 }
 
 impl Snapshot {
-    /// Looks at a package's directory.
+    /// Records the state of a package's directory.
     ///
     /// # Errors
     /// When something in it can't be read.
@@ -44,7 +44,7 @@ impl Snapshot {
         Ok(Self { directory, stamps })
     }
 
-    /// Keeps in `output` what has changed since. Whether anything has.
+    /// Keeps the changes since then in `output`. Returns whether there are any.
     ///
     /// # Errors
     /// When a file can't be read or kept.
@@ -90,7 +90,8 @@ fn collect(root: &Path, inner: &Path, stamps: &mut BTreeMap<PathBuf, Stamp>) -> 
     Ok(())
 }
 
-/// Brings a package's directory to the state in which the build script whose output is `run` left it.
+/// Brings a package's directory to the state in which the build script whose output is `run` left
+/// it.
 ///
 /// # Errors
 /// When a file can't be replaced.
@@ -140,7 +141,7 @@ mod tests {
         source::place_tree(&at("package"), &at("first")).unwrap();
         let before = Snapshot::of(&at("first")).unwrap();
         assert!(!before.keep_changes(&at("nothing")).unwrap());
-        // Of the same length, within the same moment.
+        // The new content has the same length, and is written within the same moment.
         fs::write(at("first/changed"), "two").unwrap();
         fs::remove_file(at("first/removed")).unwrap();
         fs::create_dir_all(at("first/src/made")).unwrap();

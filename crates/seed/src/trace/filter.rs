@@ -1,4 +1,4 @@
-//! Which system calls stop a process of the cell, and which fail at once (seccomp(2)).
+//! The filter of system calls (seccomp(2)): some stop a process of the cell, and some fail at once.
 
 use alloc::vec::Vec;
 
@@ -19,7 +19,8 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// Calls that name files or say who and where the process is, on every architecture.
+/// Calls that name files, or that are about the process's user, machine or directory. Every
+/// architecture has them.
 const TRACED: &[u32] = &[
     kernel::__NR_bind,
     kernel::__NR_chdir,
@@ -64,7 +65,7 @@ const TRACED: &[u32] = &[
     kernel::__NR_utimensat,
 ];
 
-/// Those that only older architectures have.
+/// More traced calls, which only older architectures have.
 #[cfg(target_arch = "x86_64")]
 const TRACED_BEFORE: &[u32] = &[
     kernel::__NR_access,
@@ -90,8 +91,7 @@ const TRACED_BEFORE: &[u32] = &[
 #[cfg(target_arch = "aarch64")]
 const TRACED_BEFORE: &[u32] = &[];
 
-/// Calls that a program does without where the kernel does not have them: they would name files in
-/// ways of their own.
+/// Calls that name files in ways of their own. Programs do without them if the kernel lacks them.
 const ABSENT: &[u32] = &[
     kernel::__NR_execveat,
     kernel::__NR_fchmodat2,
@@ -155,7 +155,7 @@ const RETURN: u16 = 0x06;
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE_OF: u32 = 4;
-/// Numbers from here on are x32's.
+/// The first number of the x32 ABI.
 const OTHER_NUMBERS: u32 = 0x4000_0000;
 
 fn instructions() -> Vec<Instruction> {
@@ -190,7 +190,7 @@ fn instructions() -> Vec<Instruction> {
     all
 }
 
-/// Lets the tracer see the calls of this process, and of all that it starts.
+/// Lets the tracer see the calls of this process and of all processes that it starts.
 ///
 /// # Errors
 /// When the kernel knows no filters or something forbids them.

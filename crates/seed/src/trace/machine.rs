@@ -1,7 +1,7 @@
 //! A stopped process: its registers and its memory (ptrace(2), process_vm_readv(2)).
 //!
-//! Some containers let a program trace and refuse it process_vm_readv(2) or process_vm_writev(2).
-//! Memory is then copied word by word, as a tracer always may.
+//! Some containers let a program trace, but refuse process_vm_readv(2) or process_vm_writev(2). The
+//! tracer then copies memory word by word, as every tracer may.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -26,28 +26,28 @@ const NT_PRSTATUS: usize = 1;
 #[cfg(target_arch = "aarch64")]
 const NT_ARM_SYSTEM_CALL: usize = 0x404;
 
-/// System calls that make processes and threads, `exec`, filtered calls: each stops the process.
-/// Ends of calls are told from signals, and with the tracer all its processes end.
+/// The options of a trace. Calls that make processes and threads, `exec` and filtered calls stop
+/// the process. Ends of calls are told apart from signals. All traced processes end with the
+/// tracer.
 const OPTIONS: usize = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x80 | 0x10_0000;
 
-/// How a stopped process goes on.
+/// The way in which a stopped process goes on.
 #[derive(Clone, Copy)]
 pub(crate) enum Resume {
-    /// To the next event.
+    /// It runs to the next event.
     Run,
-    /// To the end of the present system call.
+    /// It runs to the end of the present system call.
     ToEnd,
-    /// It stays stopped, as a signal wants, and only events are told.
+    /// It stays stopped, as a signal wants. The tracer hears only of events.
     Listen,
 }
 
-/// ptrace(2), as the kernel has it.
+/// Calls ptrace(2) of the kernel.
 ///
 /// # Safety
 /// If the request reads or writes memory of this process, `data` must name enough of it.
 unsafe fn ptrace(request: usize, task: i32, address: usize, data: usize) -> Result<usize, Errno> {
-    // SAFETY: the contract is the same. What happens to the memory of the other process is its own
-    // affair.
+    // SAFETY: the contract is the same. The memory of the other process is no memory of this one.
     checked(unsafe {
         call6(
             kernel::__NR_ptrace as usize,
@@ -59,13 +59,14 @@ unsafe fn ptrace(request: usize, task: i32, address: usize, data: usize) -> Resu
 /// Begins to trace a process.
 ///
 /// # Errors
-/// When the system does not let it.
+/// When the system does not allow it.
 pub(crate) fn seize(task: i32) -> Result<(), Errno> {
     // SAFETY: the request takes options, and no memory.
     unsafe { ptrace(PTRACE_SEIZE, task, 0, OPTIONS) }.map(drop)
 }
 
-/// Lets a stopped process go on, with a signal if that is not 0. It may have been killed meanwhile.
+/// Lets a stopped process go on, with a signal if that is not 0. Does nothing if the process has
+/// been killed meanwhile.
 pub(crate) fn resume(task: i32, how: Resume, signal: i32) {
     let request = match how {
         Resume::Run => PTRACE_CONT,
@@ -76,7 +77,8 @@ pub(crate) fn resume(task: i32, how: Resume, signal: i32) {
     let _ = unsafe { ptrace(request, task, 0, signal as usize) };
 }
 
-/// What an event is about: a new process, the former id of one that executes a program.
+/// Returns the subject of an event: the id of a new process, or the former id of a process that
+/// executes a program.
 pub(crate) fn message(task: i32) -> Option<i32> {
     let mut message = 0_usize;
     // SAFETY: the kernel writes a word to `message`.
@@ -84,7 +86,7 @@ pub(crate) fn message(task: i32) -> Option<i32> {
     i32::try_from(message).ok()
 }
 
-/// A process that has changed: its id and status, as wait4(2) gives them.
+/// Returns a process that has changed: its id and status, as wait4(2) gives them.
 pub(crate) fn changed() -> Option<(i32, i32)> {
     let mut status = 0_i32;
     let flags = (kernel::WNOHANG | kernel::__WALL) as usize;
@@ -150,7 +152,7 @@ impl Registers {
         self.words[layout::ARGUMENTS[index]] = value;
     }
 
-    /// What the call has given, at its end; negative for an error.
+    /// Returns the result of the call at its end. An error is negative.
     pub(crate) fn result(&self) -> i64 {
         self.words[layout::RESULT] as i64
     }
@@ -159,7 +161,7 @@ impl Registers {
         self.words[layout::RESULT] = result as u64;
     }
 
-    /// Gives the arguments back that the call began with. The result stays, even where it has an
+    /// Gives back the arguments with which the call began. The result stays, even if it is in an
     /// argument's register.
     pub(crate) fn restore_arguments(&mut self, before: &Self) {
         for register in layout::ARGUMENTS {
@@ -179,20 +181,20 @@ impl Registers {
         other.write(task)
     }
 
-    /// Lets the process make no call, and get this result.
+    /// Lets the process make no call and get this result.
     pub(crate) fn answer(&mut self, task: i32, result: i64) -> Result<(), Errno> {
         self.set_number(task, -1)?;
         self.set_result(result);
         self.write(task)
     }
 
-    /// Lets the process, at the end of another call, make its own call again.
+    /// Lets the process make its own call again, at the end of another one.
     pub(crate) fn again(mut self, task: i32) -> Result<(), Errno> {
         self.words[layout::INSTRUCTION] -= layout::CALL;
         #[cfg(target_arch = "x86_64")]
         {
             self.words[layout::RESULT] = self.words[layout::NUMBER];
-            // It is in no call: nothing is to be restarted.
+            // It is in no call, so the kernel must restart none.
             self.words[layout::NUMBER] = u64::MAX;
         }
         self.write(task)
@@ -220,12 +222,12 @@ fn regset<T>(request: usize, task: i32, kind: usize, values: &mut [T]) -> Result
 /// The size of a word that ptrace(2) copies, in bytes.
 const WORD: usize = 8;
 
-/// Whether copying in one call is refused, rather than impossible.
+/// Whether the system refuses to copy in one call, rather than finds it impossible.
 fn is_refused(errno: Errno) -> bool {
     matches!(errno, Errno::PERM | Errno::NOSYS | Errno::ACCESS)
 }
 
-/// Copies between this process and another; returns how many bytes.
+/// Copies between this process and another. Returns the number of bytes.
 ///
 /// # Safety
 /// `own` must be the address and size of memory that the call may read or write.
@@ -249,7 +251,7 @@ unsafe fn transfer(call: u32, task: i32, own: (usize, usize), other: u64) -> Res
     })
 }
 
-/// Reads memory; it may be less than is asked for.
+/// Reads memory. Returns fewer bytes if the memory ends before `size`.
 ///
 /// # Errors
 /// `EFAULT` where there is no memory.
@@ -265,7 +267,7 @@ pub(crate) fn read(task: i32, address: u64, size: usize) -> Result<Vec<u8>, Errn
     Ok(bytes)
 }
 
-/// Reads memory word by word; it may be less than is asked for.
+/// Reads memory word by word. Returns fewer bytes if the memory ends before `size`.
 fn read_words(task: i32, address: u64, size: usize) -> Result<Vec<u8>, Errno> {
     let skipped = address as usize % WORD;
     let first = address - skipped as u64;
@@ -307,7 +309,7 @@ fn no_memory(errno: Errno) -> Errno {
     }
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly `N` bytes.
 ///
 /// # Errors
 /// `EFAULT` where there is no memory.
@@ -323,7 +325,7 @@ pub(crate) fn read_string(task: i32, address: u64, most: usize) -> Result<Vec<u8
     let mut all = Vec::new();
     let mut address = address;
     while all.len() < most {
-        // No further than a page, since the next may not be there.
+        // Read no further than the page, because the next one may not exist.
         let size = 256.min(4096 - (address as usize & 4095));
         let bytes = read(task, address, size)?;
         if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
@@ -351,7 +353,7 @@ pub(crate) fn write(task: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> 
     }
 }
 
-/// Writes memory word by word. What lies beside the bytes in the first and last word stays.
+/// Writes memory word by word. Keeps the other bytes of the first and the last word.
 fn write_words(task: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
     let mut done = 0;
     while done < bytes.len() {

@@ -1,9 +1,9 @@
-//! A tracer: runs a program in a cell where the system forbids namespaces and mounts.
+//! A tracer: runs a program in a cell on systems that forbid namespaces and mounts.
 //!
-//! The program and all that it starts are traced (ptrace(2)). A filter stops them in the system
-//! calls that name files (`filter.rs`), and the tracer puts in their place the paths where the
-//! files lie outside (`view.rs`, `calls.rs`). A program is started by the dynamic loader of the
-//! cell, not by that of the machine (`program.rs`).
+//! The program and all processes that it starts are traced (ptrace(2)). A filter stops them in
+//! system calls that name files (`filter.rs`). The tracer puts the paths of the files outside in
+//! their place (`view.rs`, `calls.rs`). The dynamic loader of the cell starts programs, not that of
+//! the machine (`program.rs`).
 
 mod calls;
 mod change;
@@ -36,7 +36,7 @@ use machine::{Registers, Resume};
 pub(crate) use privileges::drop_all;
 pub(crate) use view::{Asker, View};
 
-/// What wait4(2) tells of a stopped process: the events of ptrace(2).
+/// The events of ptrace(2), which wait4(2) tells of a stopped process.
 const EVENT_FORK: i32 = 1;
 const EVENT_VFORK: i32 = 2;
 const EVENT_CLONE: i32 = 3;
@@ -44,25 +44,25 @@ const EVENT_EXEC: i32 = 4;
 const EVENT_SECCOMP: i32 = 7;
 const EVENT_STOP: i32 = 128;
 const SIGTRAP: i32 = 5;
-/// A stop in a system call, and not by a signal.
+/// A stop in a system call, not by a signal.
 const SYSTEM_CALL: i32 = SIGTRAP | 0x80;
 const CLONE_VM: u64 = 0x100;
-/// What a user namespace calls users and groups that it does not know.
+/// The id of users and groups that a user namespace does not know.
 const NOBODY: u32 = 65534;
 
-/// Who the program is, in every cell.
+/// The identity of a cell's program.
 pub(crate) struct Identity {
-    /// The ids outside.
+    /// The user and the group outside.
     pub(crate) outer: (u32, u32),
-    /// The ids in the cell.
+    /// The user and the group in the cell.
     pub(crate) inner: (u32, u32),
     /// The name of the machine in the cell.
     pub(crate) host_name: &'static [u8],
 }
 
 impl Identity {
-    /// A user as the cell shows it. Users whom the cell does not know are nobody there, as in a
-    /// user namespace.
+    /// Returns a user as the cell shows it. Users whom the cell does not know are nobody there, as
+    /// in a user namespace.
     fn user(&self, outer: u32) -> u32 {
         if outer == self.outer.0 {
             self.inner.0
@@ -71,7 +71,7 @@ impl Identity {
         }
     }
 
-    /// The same for a group.
+    /// Returns a group as the cell shows it.
     fn group(&self, outer: u32) -> u32 {
         if outer == self.outer.1 {
             self.inner.1
@@ -87,11 +87,11 @@ pub(crate) struct Tracer {
     identity: Identity,
     no_network: bool,
     tasks: BTreeMap<i32, Task>,
-    /// Threads that have stopped before their parents told of them.
+    /// Threads that stopped before the tracer heard of them from their parents.
     early: BTreeSet<i32>,
-    /// Which loaders take `--argv0`.
+    /// Whether each known loader takes `--argv0`.
     loaders: BTreeMap<Vec<u8>, bool>,
-    /// Programs that were started by other names than their own, each with its number.
+    /// Programs that were started by other names than their own, with their numbers.
     programs: BTreeMap<Vec<u8>, usize>,
 }
 
@@ -99,9 +99,9 @@ pub(crate) struct Tracer {
 #[derive(Default)]
 struct Task {
     stage: Stage,
-    /// Memory of its own for what the tracer writes: address and size.
+    /// Memory in the process for the tracer's data: address and size.
     room: Option<(u64, usize)>,
-    /// The program that its process runs, as the cell names it.
+    /// The program of its process, by its path in the cell.
     program: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -109,24 +109,24 @@ struct Task {
 enum Stage {
     #[default]
     Running,
-    /// In a call that asks for memory, in place of its own.
+    /// It asks for memory instead of making its own call.
     Asking { own: Registers, size: usize },
-    /// In a call whose end matters.
+    /// It is in a call whose end the tracer waits for.
     Called { before: Registers, after: After },
-    /// About to run a program.
+    /// It is about to run a program.
     Executing { before: Registers, program: Vec<u8> },
 }
 
 /// The end of a process.
 pub(crate) enum Ended {
-    /// It ended with this code.
+    /// The process ended with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended the process.
     Signal(i32),
 }
 
 impl Tracer {
-    /// A tracer of `first`, which is seized already.
+    /// Makes a tracer of `first`, which is seized already.
     pub(crate) fn new(view: View, identity: Identity, no_network: bool, first: i32) -> Self {
         Self {
             view,
@@ -139,14 +139,14 @@ impl Tracer {
         }
     }
 
-    /// Handles all that has happened. Returns how `first` ended, if it has.
+    /// Handles all events so far. Returns the end of `first`, if it has ended.
     pub(crate) fn handle(&mut self, first: i32) -> Option<Ended> {
         while let Some((task, status)) = machine::changed() {
             let ended = match status & 0x7f {
                 0 => Ended::Code(status >> 8 & 0xff),
                 0x7f => {
                     match self.stopped(task, status >> 8 & 0xff, status >> 16) {
-                        // It has been killed meanwhile: its end is told next.
+                        // It has been killed meanwhile. Its end comes next.
                         Ok(()) | Err(Errno::SRCH) => {}
                         Err(errno) => end(task, errno),
                     }
@@ -204,12 +204,13 @@ impl Tracer {
         machine::resume(task, how, signal);
     }
 
-    /// A process or thread has been made.
+    /// Begins to trace a new process or thread.
     fn born(&mut self, parent: i32, event: i32) {
         let Some(child) = machine::message(parent) else {
             return;
         };
-        // Its parent's memory is its own copy, or rests until this child has none of it any more.
+        // The child has a copy of its parent's memory, or the parent rests until the child leaves
+        // it.
         let has_memory = match event {
             EVENT_VFORK => true,
             EVENT_FORK => Registers::of(parent).is_ok_and(|registers| {
@@ -238,7 +239,8 @@ impl Tracer {
         }
     }
 
-    /// A process runs another program. It has one thread now, by whichever it was started.
+    /// Notes that a process runs another program. The process has one thread now, whichever of them
+    /// started the program.
     fn executed(&mut self, task: i32) {
         let former = machine::message(task).unwrap_or(task);
         let Some(mut executing) = self.tasks.remove(&former) else {
@@ -251,8 +253,8 @@ impl Tracer {
         self.tasks.insert(task, executing);
     }
 
-    /// A process is about to make a call that is traced. If the tracer can't prepare it, the call
-    /// fails: the process must not wait for it.
+    /// Handles a process that is about to make a traced call. If the tracer can't prepare the call,
+    /// the call fails, because the process must not wait for ever.
     fn called(&mut self, task: i32) -> Result<(), Errno> {
         let mut registers = Registers::of(task)?;
         let outcome = self.outcome(task, &registers);
@@ -316,7 +318,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets the process map memory, and make its own call again then.
+    /// Lets the process map memory, and then make its own call again.
     fn ask_for_room(&mut self, task: i32, own: &Registers, size: usize) -> Result<(), Errno> {
         let own = own.clone();
         let size = size.max(3 * 4096).next_multiple_of(4096);
@@ -331,7 +333,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// A call has come to its end.
+    /// Handles the end of a call.
     fn returned(&mut self, task: i32) -> Result<(), Errno> {
         let Some(state) = self.tasks.get_mut(&task) else {
             return Ok(());
@@ -341,7 +343,7 @@ impl Tracer {
             Stage::Running => {}
             Stage::Asking { mut own, size } => match registers.result() {
                 error @ -4095..=-1 => {
-                    // At the end of a call its number does not matter any more.
+                    // At the end of a call, its number does not matter any more.
                     own.set_result(error);
                     own.write(task)?;
                 }
@@ -369,12 +371,12 @@ impl Tracer {
     }
 }
 
-/// The result of a call that fails.
+/// Returns the result of a call that fails.
 fn failure(errno: Errno) -> i64 {
     -i64::from(errno.raw_os_error())
 }
 
-/// Ends a process that the tracer can't handle: it would stay stopped for ever.
+/// Ends a process that the tracer can't handle. It would stay stopped for ever.
 fn end(task: i32, errno: Errno) {
     let reason = explain(errno);
     let text = format!("seed: cannot trace process {task} any further, and ends it: {reason}\n");

@@ -1,4 +1,4 @@
-//! Which arguments of a system call are paths, and what the call does there.
+//! The arguments of a system call that are paths, and the kind of access at each.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,11 +12,11 @@ use super::permission::{Access, opening};
 /// A path among the arguments.
 #[derive(Clone, Copy)]
 pub(super) struct Argument {
-    /// The index of the directory that the path begins at, if it is not the process's own.
+    /// The index of the directory at which the path begins, unless that is the process's own.
     pub(super) directory: Option<usize>,
     /// The index of the path.
     pub(super) path: usize,
-    /// Whether the last component is followed if it is a link.
+    /// Whether the call follows the last component if it is a link.
     pub(super) follow: bool,
     pub(super) access: Access,
 }
@@ -39,7 +39,8 @@ fn plain(path: usize, follow: bool, access: Access) -> Argument {
     }
 }
 
-/// The paths of a call, and what is to be done at its end. None for calls that are not about paths.
+/// Returns the paths of a call, and the work at its end. Returns `None` for calls that are not
+/// about paths.
 pub(super) fn paths(registers: &Registers) -> Option<(Vec<Argument>, After)> {
     use Access::{Changes, Looks, Makes, Moves, Writes};
     let argument = |index| registers.argument(index);

@@ -1,5 +1,4 @@
-//! Whether a program may do something at a path, and its error if not: that of a mount which is
-//! read-only.
+//! Permissions of calls that access paths. A refused call gets the error of a read-only mount.
 
 use linux_raw_sys::general as kernel;
 use rustix::fs::{FileType, Stat, lstat};
@@ -7,36 +6,36 @@ use rustix::io::Errno;
 
 use super::view::{Place, View};
 
-/// What a call does at a path.
+/// The access of a call at a path.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
-    /// It looks, and changes nothing.
+    /// It looks and changes nothing.
     Looks,
-    /// It asks whether it may write.
+    /// It asks for permission to write.
     Writes,
-    /// It changes what is there.
+    /// It changes something that exists.
     Changes,
     /// It makes something new.
     Makes,
-    /// It takes a name away or replaces it, whether there is one or not.
+    /// It removes or replaces a name, which need not exist.
     Moves,
     /// It opens a file.
     Opens(Opening),
 }
 
-/// How a file is opened.
+/// The flags of a call that opens a file.
 #[derive(Clone, Copy)]
 pub(super) struct Opening {
     creates: bool,
-    /// It creates, and there must be nothing yet.
+    /// It creates a file, and nothing may exist there yet.
     exclusive: bool,
     writes: bool,
     truncates: bool,
-    /// It makes a file without a name, in this directory.
+    /// It makes a file without a name in this directory.
     unnamed: bool,
 }
 
-/// Whether opening a file with these flags follows a link, and what it does.
+/// Returns whether a call that opens a file with these flags follows a link, and its access.
 pub(super) fn opening(flags: u32) -> (bool, Access) {
     let has = |flag| flags & flag == flag;
     let creates = has(kernel::O_CREAT);
@@ -55,7 +54,7 @@ pub(super) fn opening(flags: u32) -> (bool, Access) {
     (!has(kernel::O_NOFOLLOW) && !opening.exclusive, access)
 }
 
-/// Whether a process may do that at a place. `outer` are its user and group outside.
+/// Permits or refuses an access at a place. `outer` is the process's user and group outside.
 pub(super) fn permit(access: Access, place: &Place, outer: (u32, u32)) -> Result<(), Errno> {
     if !place.fixed {
         return Ok(());
@@ -72,7 +71,7 @@ pub(super) fn permit(access: Access, place: &Place, outer: (u32, u32)) -> Result
 
 fn permit_opening(opening: Opening, place: &Place, outer: (u32, u32)) -> Result<(), Errno> {
     let Ok(status) = lstat(place.host.as_slice()) else {
-        // Otherwise the kernel says that there is nothing.
+        // The kernel itself says that nothing is there.
         return if opening.creates {
             Err(Errno::ROFS)
         } else {
@@ -82,7 +81,7 @@ fn permit_opening(opening: Opening, place: &Place, outer: (u32, u32)) -> Result<
     let is_changed = opening.creates || opening.writes || opening.truncates;
     match FileType::from_raw_mode(status.st_mode) {
         _ if opening.exclusive => Err(Errno::EXIST),
-        // It is not to be followed, as the kernel will say.
+        // The call does not follow it. The kernel has the error for that.
         FileType::Symlink => Ok(()),
         FileType::Directory if opening.unnamed => Err(Errno::ROFS),
         _ if opening.unnamed => Err(Errno::NOTDIR),
@@ -93,7 +92,7 @@ fn permit_opening(opening: Opening, place: &Place, outer: (u32, u32)) -> Result<
     }
 }
 
-/// Why a file can't be written to: by its mode, or else because its mount is read-only.
+/// Returns the reason why a file can't be written to: its mode, or else its read-only mount.
 fn unwritable(status: &Stat, (user, group): (u32, u32)) -> Errno {
     let bit = if status.st_uid == user {
         0o200

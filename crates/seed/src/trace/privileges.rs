@@ -1,4 +1,4 @@
-//! Giving up what root may do, so that files of the store are as read-only to a traced program as
+//! Gives up the rights of root, so that files of the store are as read-only to a traced program as
 //! to any other.
 
 use linux_raw_sys::general as kernel;
@@ -9,13 +9,13 @@ const PR_CAPBSET_DROP: usize = 24;
 const PR_SET_SECUREBITS: usize = 28;
 const PR_CAP_AMBIENT: usize = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
-/// Root is a user like any other, for good (`SECBIT_NOROOT` and its lock).
+/// Makes root a user like any other, for good (`SECBIT_NOROOT` and its lock).
 const NO_ROOT: usize = 0b11;
 const CAPABILITIES: usize = 64;
 const VERSION: u32 = 0x2008_0522;
 
-/// Gives up all capabilities, and those that root would get by executing a program. Where that is
-/// forbidden there is nothing to give up.
+/// Gives up all capabilities, and those that root would get by executing a program. If the system
+/// forbids that, there are none to give up.
 pub(crate) fn drop_all() {
     let control = |option, value| {
         // SAFETY: none of these options names memory.

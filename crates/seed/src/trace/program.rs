@@ -1,7 +1,7 @@
 //! Starting programs (execve(2)).
 //!
-//! The kernel would look for a program's dynamic loader, or for a script's interpreter, outside. So
-//! the loader is started itself, with the program as an argument.
+//! The kernel would look outside for a program's dynamic loader or a script's interpreter. So the
+//! tracer starts the loader itself, with the program as an argument.
 
 use alloc::format;
 use alloc::vec;
@@ -19,11 +19,12 @@ use super::view::Place;
 use crate::files::Mapped;
 
 const MOST_BYTES_OF_PATH: usize = 4096;
-/// As many bytes as the kernel reads of a script's first line.
+/// The number of bytes that the kernel reads of a script's first line.
 const FIRST_LINE: usize = 256;
-/// More arguments than the kernel allows: their pointers alone fill the 6 MiB that it takes.
+/// A number of arguments that the kernel does not allow: their pointers alone would fill the 6 MiB
+/// that it takes.
 const MOST_ARGUMENTS: usize = 1 << 20;
-/// As many interpreters of interpreters as the kernel allows.
+/// The number of interpreters of interpreters that the kernel allows.
 const MOST_INTERPRETERS: usize = 5;
 
 impl Tracer {
@@ -70,8 +71,8 @@ impl Tracer {
         Ok(Outcome::Change(change))
     }
 
-    /// A path that leads to a program, and ends with the name by which it was called. The kernel
-    /// takes the name of the process from there (`/proc/PID/comm`).
+    /// Returns a path that leads to a program and ends with the name by which it was called. The
+    /// kernel takes the name of the process from there (`/proc/PID/comm`).
     fn named(&mut self, program: Vec<u8>, called: &[u8]) -> Result<Vec<u8>, Errno> {
         let name = last(called);
         if name.is_empty() || name == last(&program) {
@@ -93,7 +94,7 @@ impl Tracer {
         Ok(link)
     }
 
-    /// The arguments with which a loader starts a program.
+    /// Returns the arguments with which a loader starts a program.
     fn by_loader(&mut self, loader: &Place, program: Vec<u8>, arguments: Vec<Entry>) -> Vec<Entry> {
         let mut arguments = arguments.into_iter();
         let mut all = vec![Entry::String(loader.guest.clone())];
@@ -108,7 +109,7 @@ impl Tracer {
         all
     }
 
-    /// Whether a loader has the option `--argv0`, as glibc's from 2.33 on and musl's have.
+    /// Whether a loader has the option `--argv0`, as glibc's since 2.33 and musl's have.
     fn takes_name(&mut self, loader: &Place) -> bool {
         if let Some(&takes) = self.loaders.get(&loader.host) {
             return takes;
@@ -120,12 +121,12 @@ impl Tracer {
     }
 }
 
-/// The last component of a path.
+/// Returns the last component of a path.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// The addresses of a process's array of strings.
+/// Reads a process's array of strings. Returns their addresses.
 fn strings(task: i32, address: u64) -> Result<Vec<Entry>, Errno> {
     let mut all = Vec::new();
     let mut address = address;
@@ -151,7 +152,7 @@ fn strings(task: i32, address: u64) -> Result<Vec<Entry>, Errno> {
     Ok(all)
 }
 
-/// The beginning of a file that can be executed. It may be one that cannot be read.
+/// Returns the beginning of an executable file, which is empty if the file cannot be read.
 fn head(place: &Place) -> Result<Vec<u8>, Errno> {
     let path = place.host.as_slice();
     accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).or_else(|errno| match errno {
@@ -180,7 +181,7 @@ fn read_at(file: &rustix::fd::OwnedFd, offset: u64, size: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// A script's interpreter and its only argument (execve(2), "Interpreter scripts").
+/// Returns a script's interpreter and its only argument (execve(2), "Interpreter scripts").
 fn script(head: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let line = head.strip_prefix(b"#!")?;
     let line = line.split(|&byte| byte == b'\n').next()?;
@@ -192,8 +193,8 @@ fn script(head: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     (!interpreter.is_empty()).then(|| (interpreter.to_vec(), option))
 }
 
-/// The dynamic loader that an ELF file of this architecture names (elf(5)). Other files are the
-/// kernel's.
+/// Returns the dynamic loader that an ELF file of this architecture names (elf(5)). The kernel
+/// starts all other files.
 fn loader(place: &Place, head: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     const PT_INTERP: u32 = 3;
     #[cfg(target_arch = "x86_64")]
@@ -230,7 +231,7 @@ fn loader(place: &Place, head: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     Ok(None)
 }
 
-/// A number among bytes, least byte first.
+/// Reads a number among bytes, least byte first.
 pub(super) fn field(bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(offset..offset + size)?;
     Some(

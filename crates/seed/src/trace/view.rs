@@ -1,7 +1,7 @@
-//! What a traced process sees at which path, and where that lies outside.
+//! The file system that a traced process sees, and the paths outside that it is made of.
 //!
-//! Paths are resolved here, one component after another, as the kernel would do it in the cell. The
-//! result is a path outside without links on the way, which the kernel can follow to nothing else.
+//! The view resolves paths component by component, as the kernel would in the cell. The result is a
+//! path outside without links on the way, which the kernel can follow to nothing else.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::files::{names, open_directory};
 
-/// As many links as the kernel follows in one path.
+/// The number of links that the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
 /// A directory or file from outside, at a path of the cell.
@@ -24,18 +24,18 @@ struct Mount {
     host: Vec<u8>,
 }
 
-/// Where a path of the cell leads.
+/// The target of a path in the cell.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// The path in the cell, without links.
     pub(crate) guest: Vec<u8>,
     /// The path outside.
     pub(crate) host: Vec<u8>,
-    /// Whether it lies in a root file system, where nothing can be written.
+    /// Whether it lies in a root file system, where nobody can write.
     pub(crate) fixed: bool,
 }
 
-/// What is at a path of a root file system. It never changes.
+/// The file at a path of a root file system. It never changes.
 #[derive(Clone)]
 struct Known {
     host: Vec<u8>,
@@ -50,29 +50,30 @@ enum Kind {
     Other,
 }
 
-/// Who asks: `/proc/self` and what is below it depend on that.
+/// The process that asks. `/proc/self` and the paths below it depend on it.
 pub(crate) struct Asker<'a> {
     /// The thread.
     pub(crate) task: i32,
-    /// Its process.
+    /// The thread's process.
     pub(crate) process: &'a dyn Fn() -> i32,
-    /// The program that a process runs, as the cell names it.
+    /// The program that a process runs, by its path in the cell.
     pub(crate) program: &'a dyn Fn(i32) -> Option<Vec<u8>>,
 }
 
 /// The cell's file system.
 pub(crate) struct View {
     roots: Vec<Vec<u8>>,
-    /// The last of those with the longest path wins.
+    /// The mounts. Of those that hold a path, the one with the longest path wins, and the last of
+    /// equal ones.
     mounts: Vec<Mount>,
-    /// A directory outside with what no root holds: the top of the cell, and directories of several
-    /// roots as one.
+    /// A directory outside with the directories that no root holds: the top of the cell, and the
+    /// unions of directories that several roots have.
     shadow: Vec<u8>,
     known: BTreeMap<Vec<u8>, Known>,
 }
 
 impl View {
-    /// A view of root file systems. `shadow` is an empty directory.
+    /// Makes a view of root file systems. `shadow` is an empty directory.
     pub(crate) fn new(roots: &[Vec<u8>], shadow: Vec<u8>) -> Self {
         Self {
             roots: roots.to_vec(),
@@ -82,15 +83,15 @@ impl View {
         }
     }
 
-    /// Shows what is at `host` outside at the path `guest`, which has no links.
+    /// Shows the file or directory `host` outside at the path `guest`, which has no links.
     pub(crate) fn mount(&mut self, guest: Vec<u8>, host: Vec<u8>) {
         self.mounts.push(Mount { guest, host });
     }
 
-    /// Fills the top of the cell: the roots' entries, without those that come from elsewhere.
+    /// Fills the top of the cell with the roots' entries, except those that come from elsewhere.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     pub(crate) fn fill_top(&mut self, without: &[&[u8]]) -> Result<(), Errno> {
         for root in self.roots.clone() {
             self.copy_names(&root, b"", without)?;
@@ -101,7 +102,7 @@ impl View {
     /// Makes a directory in the part of the cell that no root holds.
     ///
     /// # Errors
-    /// The system's.
+    /// The errors of the system.
     pub(crate) fn make_directory(&self, guest: &[u8]) -> Result<(), Errno> {
         let mut path = self.shadow.clone();
         for name in guest
@@ -117,7 +118,8 @@ impl View {
         Ok(())
     }
 
-    /// The path in the cell of something outside, if it is a path.
+    /// Returns the path in the cell of a path outside. Returns the same path if the cell does not
+    /// show it.
     pub(crate) fn inside(&self, host: &[u8]) -> Vec<u8> {
         let roots = self.roots.iter().map(|root| (root.as_slice(), &b""[..]));
         let mounts = self
@@ -140,7 +142,8 @@ impl View {
     /// Resolves a path that begins at the directory `base` of the cell.
     ///
     /// # Errors
-    /// As the kernel's: a directory on the way is missing, is none, or there are too many links.
+    /// The kernel's errors: a component on the way is missing or no directory, or there are too
+    /// many links.
     pub(crate) fn resolve(
         &mut self,
         asker: &Asker<'_>,
@@ -212,24 +215,24 @@ impl View {
         })
     }
 
-    /// Whether a root file system has something at a path without links. The top of the cell is
-    /// nobody's.
+    /// Whether a root file system has something at a path without links. The top of the cell
+    /// belongs to none.
     pub(crate) fn is_of_roots(&mut self, guest: &[u8]) -> bool {
         guest != b"/" && !matches!(self.of_roots(guest).kind, Kind::Missing)
     }
 
-    /// A path outside for a file of the tracer's own.
+    /// Returns a path outside for a file of the tracer's own.
     pub(crate) fn beside(&self, name: &[u8]) -> Vec<u8> {
         [self.shadow.as_slice(), b".", name].concat()
     }
 
-    /// Whether there is something at a place.
+    /// Whether something exists at a place.
     pub(crate) fn exists(place: &Place) -> bool {
         lstat(place.host.as_slice()).is_ok()
     }
 
-    /// Where a path without links lies outside, and whether that is fixed. A directory that several
-    /// roots have is their union.
+    /// Returns the path outside of a path without links, and whether it is fixed. A directory that
+    /// several roots have is their union.
     fn locate(&mut self, guest: &[u8]) -> Result<(Vec<u8>, bool), Errno> {
         if let Some(host) = self.mounted(guest) {
             return Ok((host, false));
@@ -243,7 +246,7 @@ impl View {
         Ok((host, true))
     }
 
-    /// What a component of a path is.
+    /// Returns the kind of a path's component.
     fn target(&mut self, asker: &Asker<'_>, guest: &[u8], is_last: bool) -> Result<Target, Errno> {
         if let Some(rest) = below(guest, b"/proc") {
             if let Some(target) = self.of_process(asker, rest, is_last)? {
@@ -267,7 +270,8 @@ impl View {
         }
     }
 
-    /// Links in `/proc` that mean something else to this process than to the one that asks.
+    /// Resolves links in `/proc` that mean something else to this process than to the one that
+    /// asks.
     fn of_process(
         &self,
         asker: &Asker<'_>,
@@ -284,7 +288,7 @@ impl View {
             }
             _ => {}
         }
-        // Those of a thread are the same as those of its process.
+        // The links of a thread are the same as those of its process.
         let names = match names.as_slice() {
             [process, b"task", _, rest @ ..] if !rest.is_empty() => [&[*process], rest].concat(),
             _ => names,
@@ -301,7 +305,7 @@ impl View {
             (b"cwd", 2) | (b"fd", 3) => {
                 let host = [b"/proc", rest].concat();
                 if is_last && *kind == b"fd" {
-                    // The kernel's own way, since it may have no path.
+                    // Leave it to the kernel, because the file may have no path.
                     return Ok(Some(Target::Open(host)));
                 }
                 match readlinkat(CWD, host.as_slice(), Vec::new()) {
@@ -313,8 +317,8 @@ impl View {
         }
     }
 
-    /// Where in the cell the mount begins that holds a path without links. Each entry at the top of
-    /// a root is a mount of its own, as in a cell of namespaces.
+    /// Returns the path of the mount that holds a path without links. Each entry at the top of a
+    /// root is a mount of its own, as in a cell of namespaces.
     pub(crate) fn mount_of<'a>(&'a self, guest: &'a [u8]) -> &'a [u8] {
         let mounts = self.mounts.iter().map(|mount| mount.guest.as_slice());
         let longest = mounts
@@ -343,7 +347,7 @@ impl View {
             host: Vec::new(),
             kind: Kind::Missing,
         };
-        // The top is made elsewhere, and says which entries of the roots are seen.
+        // `fill_top` has made the top. The cell shows only the roots' entries that are there.
         let is_seen =
             !guest.is_empty() && lstat(join_path(&self.shadow, top(guest)).as_slice()).is_ok();
         let roots = self.roots.iter().filter(|_| is_seen);
@@ -366,8 +370,8 @@ impl View {
         directories.take(2).count() == 2
     }
 
-    /// Makes the union of a directory of several roots, if it has not been made: its names and
-    /// their kinds.
+    /// Makes the union of a directory of several roots, if it does not exist yet. The union has the
+    /// names and their kinds.
     fn union(&mut self, guest: &[u8]) -> Result<Vec<u8>, Errno> {
         let union = join_path(&self.shadow, guest);
         let of_roots = self.of_roots(guest);
@@ -393,8 +397,7 @@ impl View {
         Ok(union)
     }
 
-    /// Puts the names of a root's directory into the shadow, with something of the same kind behind
-    /// each.
+    /// Puts the names of a root's directory into the shadow, each with an entry of the same kind.
     fn copy_names(&self, root: &[u8], guest: &[u8], without: &[&[u8]]) -> Result<(), Errno> {
         let from = join_path(root, guest);
         let to = join_path(&self.shadow, guest);
@@ -420,7 +423,7 @@ impl View {
 enum Target {
     Link(Vec<u8>),
     Itself,
-    /// It leads to an open file, by this path outside.
+    /// The target is an open file, by this path outside.
     Open(Vec<u8>),
     Missing,
 }
@@ -448,24 +451,24 @@ fn empty_file(path: &[u8]) -> Result<(), Errno> {
     openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map(drop)
 }
 
-/// What says that a directory's union has been made. No path has a zero byte.
+/// Returns the key that marks a directory whose union exists. No path has a zero byte.
 fn marker(guest: &[u8]) -> Vec<u8> {
     [guest, b"\0"].concat()
 }
 
-/// The rest of a path below a directory; empty for the directory itself.
+/// Returns the rest of a path below a directory. It is empty for the directory itself.
 fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(directory)?;
     (rest.is_empty() || rest[0] == b'/').then_some(rest)
 }
 
-/// The first component, with its slash.
+/// Returns the first component, with its slash.
 fn top(guest: &[u8]) -> &[u8] {
     let end = guest[1..].iter().position(|&byte| byte == b'/');
     end.map_or(guest, |end| &guest[..=end])
 }
 
-/// Where a path begins: at the root, which is the empty path here, or at a directory.
+/// Returns the start of a path: the root, which is the empty path here, or a directory.
 fn start(base: &[u8], path: &[u8]) -> Vec<u8> {
     if path.starts_with(b"/") || base == b"/" {
         Vec::new()
@@ -486,7 +489,7 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, b"/", name].concat()
 }
 
-/// A directory outside with a path of the cell, which is empty or begins with a slash.
+/// Joins a directory outside and a path of the cell, which is empty or begins with a slash.
 fn join_path(directory: &[u8], guest: &[u8]) -> Vec<u8> {
     [directory, guest].concat()
 }
