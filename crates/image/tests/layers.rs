@@ -13,27 +13,8 @@ use common::*;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-/// Returns the entries as another implementation reads them: path, kind, mode, content or target.
-fn read_back(tar: &[u8]) -> Vec<(String, tar::EntryType, u32, String)> {
-    let mut archive = tar::Archive::new(tar);
-    let entries = archive.entries().unwrap();
-    entries
-        .map(|entry| {
-            let mut entry = entry.unwrap();
-            let path = String::from_utf8(entry.path_bytes().to_vec()).unwrap();
-            let header = entry.header();
-            let (kind, mode) = (header.entry_type(), header.mode().unwrap());
-            assert_eq!(header.mtime().unwrap(), EPOCH, "{path}");
-            let link = entry.link_name_bytes().map(|link| link.to_vec());
-            let mut content = link.unwrap_or_default();
-            entry.read_to_end(&mut content).unwrap();
-            (path, kind, mode, String::from_utf8(content).unwrap())
-        })
-        .collect()
-}
-
 fn paths(tar: &[u8]) -> Vec<String> {
-    read_back(tar).into_iter().map(|entry| entry.0).collect()
+    read_tar(tar).into_iter().map(|entry| entry.path).collect()
 }
 
 fn failure(sources: Value, out: &Path) -> String {
@@ -50,29 +31,29 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
     let sources = json!([{"kind": "debian", "packages": [base],
         "exclude": ["usr/share/doc", "!usr/share/doc/copyright"]}]);
     let record = make_layer(sources, "gzip", &out, 2);
-    let entries = read_back(&layer_tar(&out, &record));
+    let entries = read_tar(&layer_tar(&out, &record));
     let by_path: BTreeMap<&str, _> = entries
         .iter()
-        .map(|entry| (entry.0.as_str(), entry))
+        .map(|entry| (entry.path.as_str(), entry))
         .collect();
     let get = |path: &str| *by_path.get(path).unwrap_or_else(|| panic!("no {path}"));
 
-    assert_eq!(get("bin").3, "usr/bin");
-    assert_eq!(get("lib").3, "usr/lib");
+    assert_eq!(get("bin").content, "usr/bin");
+    assert_eq!(get("lib").content, "usr/lib");
     assert!(!by_path.contains_key("lib64"));
     assert_eq!(
-        (get("usr/bin/demo").2, &*get("usr/bin/demo").3),
+        (get("usr/bin/demo").mode, &*get("usr/bin/demo").content),
         (0o4755, "#!/bin/sh\necho demo\n")
     );
-    assert_eq!(get("var/tmp/").2, 0o1777);
+    assert_eq!(get("var/tmp/").mode, 0o1777);
     // The first name in order is the file, the later ones are links to it.
-    assert_eq!(get("usr/bin/aa-tool").1, tar::EntryType::Regular);
-    assert_eq!(get("usr/bin/zz-tool").1, tar::EntryType::Link);
-    assert_eq!(get("usr/bin/zz-tool").3, "usr/bin/aa-tool");
+    assert_eq!(get("usr/bin/aa-tool").kind, tar::EntryType::Regular);
+    assert_eq!(get("usr/bin/zz-tool").kind, tar::EntryType::Link);
+    assert_eq!(get("usr/bin/zz-tool").content, "usr/bin/aa-tool");
     assert!(by_path.contains_key("usr/share/doc/copyright"));
     assert!(!by_path.contains_key("usr/share/doc/NEWS"));
 
-    let status = &get("var/lib/dpkg/status").3;
+    let status = &get("var/lib/dpkg/status").content;
     let digest = md5(b"colour = blue\n");
     assert_eq!(
         status,
@@ -82,12 +63,12 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
              second line\nConffiles:\n /etc/demo.conf {digest}\n\n"
         )
     );
-    let list = &get("var/lib/dpkg/info/base-demo.list").3;
+    let list = &get("var/lib/dpkg/info/base-demo.list").content;
     assert!(
         list.starts_with("/.\n/etc\n/etc/demo.conf\n/bin\n/bin/demo\n"),
         "{list}"
     );
-    assert_eq!(get("var/lib/dpkg/info/base-demo.postinst").2, 0o755);
+    assert_eq!(get("var/lib/dpkg/info/base-demo.postinst").mode, 0o755);
     assert_eq!(record.debian_packages[0].name, "base-demo");
     assert_eq!(record.entries as usize, entries.len());
 }
@@ -153,10 +134,10 @@ fn entries_are_sorted_and_parents_are_there() {
         {"kind": "directory", "to": "/srv/data", "mode": "0750", "uid": 10, "gid": 20},
     ]);
     let record = make_layer(sources, "none", &out, 1);
-    let entries = read_back(&layer_tar(&out, &record));
+    let entries = read_tar(&layer_tar(&out, &record));
     let listed: Vec<(&str, u32)> = entries
         .iter()
-        .map(|entry| (entry.0.as_str(), entry.2))
+        .map(|entry| (entry.path.as_str(), entry.mode))
         .collect();
     assert_eq!(
         listed,
@@ -299,10 +280,10 @@ fn a_tree_keeps_links_and_normalizes_modes() {
     let out = directory.path().join("layer");
     let sources = json!([{"kind": "tree", "from": tree, "to": "/opt/app", "uid": 9}]);
     let record = make_layer(sources, "none", &out, 1);
-    let entries = read_back(&layer_tar(&out, &record));
+    let entries = read_tar(&layer_tar(&out, &record));
     let listed: Vec<(&str, u32)> = entries
         .iter()
-        .map(|entry| (entry.0.as_str(), entry.2))
+        .map(|entry| (entry.path.as_str(), entry.mode))
         .collect();
     assert_eq!(
         listed,
@@ -400,10 +381,10 @@ fn certificates_become_one_bundle() {
         &out,
         1,
     );
-    let entries = read_back(&layer_tar(&out, &record));
-    let (path, _, _, content) = entries.last().unwrap();
+    let entries = read_tar(&layer_tar(&out, &record));
+    let bundle = entries.last().unwrap();
     assert_eq!(
-        (path.as_str(), content.as_str()),
+        (bundle.path.as_str(), bundle.content.as_str()),
         ("etc/ssl/certs/ca-certificates.crt", "first\nsecond\n")
     );
 }
@@ -439,8 +420,8 @@ fn a_chart_is_packaged_as_helm_does() {
     flate2::read::GzDecoder::new(&package[..])
         .read_to_end(&mut unpacked)
         .unwrap();
-    let entries = read_back(&unpacked);
-    let names: Vec<&str> = entries.iter().map(|entry| entry.0.as_str()).collect();
+    let entries = read_tar(&unpacked);
+    let names: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
     assert_eq!(
         names,
         [
@@ -450,7 +431,7 @@ fn a_chart_is_packaged_as_helm_does() {
             "demo/values.yaml"
         ]
     );
-    assert!(entries[0].3.contains("version: \"1.2.3\""));
+    assert!(entries[0].content.contains("version: \"1.2.3\""));
 }
 
 #[test]
@@ -548,31 +529,15 @@ fn random_layers_come_back() {
         assert!(
             all.is_sorted_by(|one, other| one.trim_end_matches('/') < other.trim_end_matches('/'))
         );
-        let mut archive = tar::Archive::new(&tar[..]);
-        let mut found = BTreeMap::new();
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            if entry.header().entry_type().is_dir() {
-                continue;
-            }
-            let path = String::from_utf8(entry.path_bytes().to_vec()).unwrap();
-            let mode = format!("{:04o}", entry.header().mode().unwrap());
-            let number = |key: &str, plain: u64, entry: &mut tar::Entry<'_, _>| {
-                let extensions = entry.pax_extensions().unwrap();
-                let value = extensions
-                    .into_iter()
-                    .flatten()
-                    .map(Result::unwrap)
-                    .find(|one| one.key() == Ok(key));
-                value.map_or(plain, |one| one.value().unwrap().parse().unwrap())
-            };
-            let (uid, gid) = (entry.header().uid().unwrap(), entry.header().gid().unwrap());
-            let uid = number("uid", uid, &mut entry);
-            let gid = number("gid", gid, &mut entry);
-            let mut text = String::new();
-            entry.read_to_string(&mut text).unwrap();
-            found.insert(path, (mode, uid, gid, text));
-        }
+        let files = read_tar(&tar)
+            .into_iter()
+            .filter(|entry| !entry.kind.is_dir());
+        let found: BTreeMap<String, _> = files
+            .map(|file| {
+                let mode = format!("{:04o}", file.mode);
+                (file.path, (mode, file.uid, file.gid, file.content))
+            })
+            .collect();
         assert_eq!(found, expected);
     }
 }

@@ -5,7 +5,6 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -138,22 +137,11 @@ impl Step {
 
     /// Returns the entries by path.
     fn entries(&self) -> BTreeMap<String, Entry> {
-        let tar = self.tar();
-        let mut archive = tar::Archive::new(&tar[..]);
-        let entries = archive.entries().unwrap();
+        let entries = read_tar(&self.tar()).into_iter();
         entries
             .map(|entry| {
-                let mut entry = entry.unwrap();
-                let path = String::from_utf8(entry.path_bytes().to_vec()).unwrap();
-                let header = entry.header();
-                assert_eq!(header.mtime().unwrap(), EPOCH, "{path}");
-                let (mode, uid, gid) = (header.mode(), header.uid(), header.gid());
-                let (mode, uid, gid) = (mode.unwrap(), uid.unwrap(), gid.unwrap());
-                let link = entry.link_name_bytes().map(|link| link.to_vec());
-                let mut content = link.unwrap_or_default();
-                entry.read_to_end(&mut content).unwrap();
-                let content = String::from_utf8(content).unwrap();
-                (path, (mode, uid, gid, content))
+                let TarEntry { mode, uid, gid, .. } = entry;
+                (entry.path, (mode, uid, gid, entry.content))
             })
             .collect()
     }

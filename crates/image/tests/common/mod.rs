@@ -1,7 +1,7 @@
 //! The parts that the tests share: packages, layers and images made on the spot, and real tools.
 #![allow(dead_code, missing_docs)]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -185,8 +185,55 @@ pub(crate) fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     let blob = std::fs::File::open(out.join("blob")).unwrap();
     let mut bytes = Vec::new();
     let mut reader = crateyard_oci::layer::decompress(&record.media_type, blob).unwrap();
-    std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
+    reader.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// An entry of a tar stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TarEntry {
+    pub(crate) path: String,
+    pub(crate) kind: tar::EntryType,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// The content of a file, or the target of a link.
+    pub(crate) content: String,
+}
+
+/// Returns the entries of a layer as another implementation reads them. Checks that each has the
+/// time of the tests' layers.
+pub(crate) fn read_tar(bytes: &[u8]) -> Vec<TarEntry> {
+    let mut archive = tar::Archive::new(bytes);
+    let entries = archive.entries().unwrap();
+    entries.map(|entry| read_entry(entry.unwrap())).collect()
+}
+
+fn read_entry(mut entry: tar::Entry<'_, &[u8]>) -> TarEntry {
+    let path = String::from_utf8(entry.path_bytes().to_vec()).unwrap();
+    assert_eq!(entry.header().mtime().unwrap(), EPOCH, "{path}");
+    let uid = entry.header().uid().unwrap();
+    let gid = entry.header().gid().unwrap();
+    let link = entry.link_name_bytes().map(|link| link.to_vec());
+    let mut content = link.unwrap_or_default();
+    entry.read_to_end(&mut content).unwrap();
+    TarEntry {
+        kind: entry.header().entry_type(),
+        mode: entry.header().mode().unwrap(),
+        uid: pax_number(&mut entry, "uid").unwrap_or(uid),
+        gid: pax_number(&mut entry, "gid").unwrap_or(gid),
+        content: String::from_utf8(content).unwrap(),
+        path,
+    }
+}
+
+/// Returns a number from an entry's extended header, where those stand that a plain header has no
+/// room for. The tar crate does not apply it.
+fn pax_number(entry: &mut tar::Entry<'_, &[u8]>, key: &str) -> Option<u64> {
+    let records = entry.pax_extensions().unwrap()?;
+    let mut records = records.map(Result::unwrap);
+    let record = records.find(|record| record.key() == Ok(key))?;
+    Some(record.value().unwrap().parse().unwrap())
 }
 
 pub(crate) fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
