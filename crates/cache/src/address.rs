@@ -38,11 +38,8 @@ impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Address, Error> {
-        let wrong = |reason: String| Error::Syntax {
-            what: "cache",
-            text: text.to_owned(),
-            reason,
-        };
+        let wrong =
+            |reason: String| Error::from(crateyard_nix::Error::syntax("cache", text, reason));
         if let Some(path) = text.strip_prefix(PACKS) {
             return Ok(Address::Packs(path.into()));
         }

@@ -6,29 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A path, a key, a narinfo or the store is at fault.
+    /// A path, a key, an address or a file is at fault, in the store or in a cache.
     #[error(transparent)]
     Nix(#[from] crateyard_nix::Error),
-
-    /// A malformed text: an address.
-    #[error("{what} {text:?}: {reason}")]
-    Syntax {
-        /// The expected kind of text.
-        what: &'static str,
-        /// The text as given.
-        text: String,
-        /// The fault, and the expected form.
-        reason: String,
-    },
-
-    /// A cache is damaged.
-    #[error("{place}: {reason}")]
-    Damaged {
-        /// The file or the part of the cache.
-        place: String,
-        /// The fault.
-        reason: String,
-    },
 
     /// A cache can't be reached.
     #[error("{url}: {reason}")]
@@ -42,34 +22,24 @@ pub enum Error {
     /// The registry that holds the cache refused or failed.
     #[error("{0}")]
     Registry(Box<crateyard_registry::Error>),
-
-    /// A local file can't be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The action that failed, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause of the failure.
-        source: std::io::Error,
-    },
 }
 
 /// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Adds the action and the file to an I/O error.
+    /// Makes the error for a damaged file, or for a damaged part of a cache.
+    pub(crate) fn damaged(place: impl Into<String>, reason: impl Into<String>) -> Error {
+        crateyard_nix::Error::damaged(place, reason).into()
+    }
+
+    /// Returns a function that adds the action and the file to an I/O error.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Io {
-            action,
-            path,
-            source,
-        }
+    ) -> impl Fn(std::io::Error) -> Error {
+        let add = crateyard_nix::Error::io(action, path.into());
+        move |source| add(source).into()
     }
 }
 

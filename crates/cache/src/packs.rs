@@ -194,10 +194,8 @@ impl Packs {
     }
 
     fn lost_pack(&self, pack: &Pack) -> Error {
-        Error::Damaged {
-            place: self.place.clone(),
-            reason: format!("the pack {} is gone; push again", pack.digest),
-        }
+        let reason = format!("the pack {} is gone; push again", pack.digest);
+        Error::damaged(&self.place, reason)
     }
 }
 
@@ -230,16 +228,12 @@ impl Archive {
     /// # Errors
     /// Fails if the pack is truncated, if the connection breaks or if the disk is full.
     pub async fn spool(mut self) -> Result<File> {
-        let failed = |source| Error::Io {
-            action: "write a temporary file in",
-            path: std::env::temp_dir(),
-            source,
-        };
-        let mut file = tempfile::tempfile().map_err(failed)?;
+        let failed = Error::io("write a temporary file in", std::env::temp_dir());
+        let mut file = tempfile::tempfile().map_err(&failed)?;
         while let Some(piece) = self.chunk().await? {
-            file.write_all(&piece).map_err(failed)?;
+            file.write_all(&piece).map_err(&failed)?;
         }
-        file.rewind().map_err(failed)?;
+        file.rewind().map_err(&failed)?;
         Ok(file)
     }
 }
@@ -251,9 +245,8 @@ async fn remote_piece(
     skip: &mut u64,
 ) -> Result<Bytes> {
     loop {
-        let piece = download.chunk().await?.ok_or_else(|| Error::Damaged {
-            place: "the registry".to_owned(),
-            reason: "a pack ends before its last archive does".to_owned(),
+        let piece = download.chunk().await?.ok_or_else(|| {
+            Error::damaged("the registry", "a pack ends before its last archive does")
         })?;
         let skipped = (piece.len() as u64).min(*skip);
         *skip -= skipped;
@@ -265,10 +258,7 @@ async fn remote_piece(
 
 /// Returns the blob with the index, from a cache's manifest.
 fn index_of<'m>(manifest: &'m Document, place: &str) -> Result<&'m crateyard_oci::Digest> {
-    let damaged = |reason| Error::Damaged {
-        place: place.to_owned(),
-        reason,
-    };
+    let damaged = |reason: String| Error::damaged(place, reason);
     if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
         let what = &manifest.artifact_type;
         return Err(damaged(format!("is not a cache but {what:?}")));
@@ -288,10 +278,9 @@ async fn fetch_small(repository: &Repository, digest: &crateyard_oci::Digest) ->
         }
     }
     if !digest.matches(&bytes) {
-        return Err(Error::Damaged {
-            place: repository.reference().to_string(),
-            reason: format!("the registry sent other bytes than the blob {digest}"),
-        });
+        let place = repository.reference().to_string();
+        let reason = format!("the registry sent other bytes than the blob {digest}");
+        return Err(Error::damaged(place, reason));
     }
     Ok(bytes)
 }

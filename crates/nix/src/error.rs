@@ -1,13 +1,13 @@
 //! Errors of this crate.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// An error of reading or changing the store.
+/// An error of reading or changing a store or a cache.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A malformed text: a store path, a hash or a key.
+    /// A malformed text: a store path, a hash, a key, or the address of a cache.
     #[error("{what} {text:?}: {reason}")]
     Syntax {
         /// The expected kind of text.
@@ -17,10 +17,10 @@ pub enum Error {
         /// The fault, and the expected form.
         reason: String,
     },
-    /// A narinfo or the output of a program of Nix is damaged.
+    /// A narinfo, the output of a program of Nix, or a part of a cache is damaged.
     #[error("{place}: {reason}")]
     Damaged {
-        /// The file or the program.
+        /// The file, the program, or the part of a cache.
         place: String,
         /// The fault.
         reason: String,
@@ -99,12 +99,29 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Adds the action and the file to an I/O error.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        let path = path.to_owned();
+    /// Makes the error for a malformed text. `what` is the expected kind of text.
+    pub fn syntax(what: &'static str, text: &str, reason: impl Into<String>) -> Error {
+        Error::Syntax {
+            what,
+            text: text.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Makes the error for a damaged file, or for a damaged part of a cache.
+    pub fn damaged(place: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::Damaged {
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns a function that adds the action and the file to an I/O error.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl Fn(io::Error) -> Error {
+        let path = path.into();
         move |source| Error::Io {
             action,
-            path,
+            path: path.clone(),
             source,
         }
     }

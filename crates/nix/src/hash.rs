@@ -66,10 +66,9 @@ impl FromStr for Hash {
         bytes
             .and_then(|bytes| bytes.try_into().ok())
             .map(Hash)
-            .ok_or_else(|| Error::Syntax {
-                what: "hash",
-                text: text.to_owned(),
-                reason: "expected a SHA-256 hash in base 32, base 16 or base 64".to_owned(),
+            .ok_or_else(|| {
+                let reason = "expected a SHA-256 hash in base 32, base 16 or base 64";
+                Error::syntax("hash", text, reason)
             })
     }
 }

@@ -66,10 +66,10 @@ impl FromStr for SecretKey {
 
     fn from_str(text: &str) -> Result<SecretKey, Error> {
         // Errors never quote a secret.
-        let wrong = |reason: &str| Error::Syntax {
-            what: "secret key",
-            text: text.split(':').next().unwrap_or_default().to_owned(),
-            reason: format!("{reason}; make one with: nix key generate-secret --key-name NAME"),
+        let name = text.split(':').next().unwrap_or_default();
+        let wrong = |reason: &str| {
+            let cure = "make one with: nix key generate-secret --key-name NAME";
+            Error::syntax("secret key", name, format!("{reason}; {cure}"))
         };
         let (name, bytes) = split(text.trim()).ok_or_else(|| wrong("expected NAME:BASE64"))?;
         if bytes.len() != 2 * SEED {
@@ -88,14 +88,11 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<PublicKey, Error> {
         match split(text.trim()) {
             Some((name, bytes)) if bytes.len() == SEED => Ok(PublicKey { name, bytes }),
-            _ => Err(Error::Syntax {
-                what: "public key",
-                text: text.to_owned(),
-                reason:
-                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public prints \
-                     it"
-                    .to_owned(),
-            }),
+            _ => Err(Error::syntax(
+                "public key",
+                text,
+                "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public prints it",
+            )),
         }
     }
 }
@@ -106,11 +103,7 @@ impl FromStr for Signature {
     fn from_str(text: &str) -> Result<Signature, Error> {
         split(text)
             .map(|(key, bytes)| Signature { key, bytes })
-            .ok_or_else(|| Error::Syntax {
-                what: "signature",
-                text: text.to_owned(),
-                reason: "expected NAME:BASE64".to_owned(),
-            })
+            .ok_or_else(|| Error::syntax("signature", text, "expected NAME:BASE64"))
     }
 }
 

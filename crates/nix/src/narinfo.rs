@@ -164,10 +164,7 @@ impl<'a> Fields<'a> {
     }
 
     fn damaged(&self, reason: String) -> Error {
-        Error::Damaged {
-            place: self.place.to_owned(),
-            reason,
-        }
+        Error::damaged(self.place, reason)
     }
 }
 

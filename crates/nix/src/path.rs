@@ -75,11 +75,8 @@ impl FromStr for StorePath {
                 base: base.to_owned(),
             });
         }
-        Err(Error::Syntax {
-            what: "store path",
-            text: text.to_owned(),
-            reason: format!("expected {STORE}/HASH-NAME"),
-        })
+        let reason = format!("expected {STORE}/HASH-NAME");
+        Err(Error::syntax("store path", text, reason))
     }
 }
 

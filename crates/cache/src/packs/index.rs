@@ -72,10 +72,7 @@ impl Index {
     /// # Errors
     /// Fails if the index is malformed or has another version.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Index> {
-        let damaged = |reason: String| Error::Damaged {
-            place: place.to_owned(),
-            reason,
-        };
+        let damaged = |reason: String| Error::damaged(place, reason);
         let index: Index = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("is not the index of a cache: {error}")))?;
         if index.version != VERSION {
@@ -139,10 +136,8 @@ impl Index {
                 let info = NarInfo::parse(&each.narinfo, place)?;
                 let end = each.offset.checked_add(info.download_size());
                 if end.is_none_or(|end| end > content.size) {
-                    return Err(Error::Damaged {
-                        place: place.to_owned(),
-                        reason: format!("{} is outside its pack", info.path),
-                    });
+                    let reason = format!("{} is outside its pack", info.path);
+                    return Err(Error::damaged(place, reason));
                 }
                 found.push((pack, entry, info));
             }

@@ -197,9 +197,6 @@ impl PackDirectory {
     }
 
     fn damaged(&self, reason: String) -> Error {
-        Error::Damaged {
-            place: self.path.display().to_string(),
-            reason,
-        }
+        Error::damaged(self.path.display().to_string(), reason)
     }
 }

@@ -160,19 +160,15 @@ impl PackWriter {
     }
 
     fn close(&mut self, open: Open) -> Result<()> {
-        let failed = |source| Error::Io {
-            action: "write a pack in",
-            path: self.directory.clone(),
-            source,
-        };
-        let hashing = open.tar.finish().map_err(failed)?;
+        let failed = Error::io("write a pack in", &self.directory);
+        let hashing = open.tar.finish().map_err(&failed)?;
         let digest = hashing.hasher.finish();
         let file = hashing.file;
-        file.as_file().sync_all().map_err(failed)?;
-        let size = file.as_file().metadata().map_err(failed)?.len();
+        file.as_file().sync_all().map_err(&failed)?;
+        let size = file.as_file().metadata().map_err(&failed)?.len();
         file.as_file()
             .set_permissions(Permissions::from_mode(0o644))
-            .map_err(failed)?;
+            .map_err(&failed)?;
         file.persist(self.directory.join(digest.hex()))
             .map_err(|error| failed(error.error))?;
         self.packs.push(Pack {
@@ -185,34 +181,28 @@ impl PackWriter {
 
     /// Compresses the archive of a path. Returns the file, rewound, and the narinfo.
     fn compress(&self, place: &Path, known: &Registered) -> Result<(File, NarInfo)> {
-        let failed = |source| Error::Io {
-            action: "archive",
-            path: place.to_owned(),
-            source,
-        };
+        let failed = Error::io("archive", place);
         let file = self.temporary()?.into_file();
         let compression = Compression {
             algorithm: Algorithm::Zstd,
             level: Some(LEVEL),
         };
         let compressor = Compressor::new(Measure::new(file), compression, default_threads());
-        let mut archive = Measure::new(compressor.map_err(failed)?);
-        nar::dump(place, &mut archive).map_err(failed)?;
+        let mut archive = Measure::new(compressor.map_err(&failed)?);
+        nar::dump(place, &mut archive).map_err(&failed)?;
         let nar_hash = Hash::from_hasher(archive.hasher);
         if nar_hash != known.nar_hash || archive.size != known.nar_size {
-            return Err(Error::Damaged {
-                place: place.display().to_string(),
-                reason: format!(
-                    "has the hash {nar_hash}, but the store has registered {}; repair it with: \
-                     nix-store --verify-path or --repair-path",
-                    known.nar_hash
-                ),
-            });
+            let reason = format!(
+                "has the hash {nar_hash}, but the store has registered {}; repair it with: \
+                 nix-store --verify-path or --repair-path",
+                known.nar_hash
+            );
+            return Err(Error::damaged(place.display().to_string(), reason));
         }
-        let compressed = archive.inner.finish().map_err(failed)?;
+        let compressed = archive.inner.finish().map_err(&failed)?;
         let (file_hash, file_size) = (Hash::from_hasher(compressed.hasher), compressed.size);
         let mut file = compressed.inner;
-        file.rewind().map_err(failed)?;
+        file.rewind().map_err(&failed)?;
         let info = NarInfo {
             path: known.path.clone(),
             url: format!("nar/{}.nar.zst", file_hash.base32()),

@@ -93,8 +93,5 @@ fn expect(file: &Path, added: &str, expected: &str) -> Result<()> {
 
 /// Returns the error for a program with unexpected output.
 fn odd(program: &str, reason: String) -> Error {
-    Error::Damaged {
-        place: program.to_owned(),
-        reason,
-    }
+    Error::damaged(program, reason)
 }

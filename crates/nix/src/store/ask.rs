@@ -54,9 +54,9 @@ impl Store {
         }
         let texts: Vec<String> = paths.iter().map(StorePath::to_string).collect();
         let lines = self.lines(&["--dump-db"], texts.iter().map(String::as_str))?;
-        parse_registrations(&lines).ok_or_else(|| Error::Damaged {
-            place: "nix-store --dump-db".to_owned(),
-            reason: "the output is not a list of registrations".to_owned(),
+        parse_registrations(&lines).ok_or_else(|| {
+            let reason = "the output is not a list of registrations";
+            Error::damaged("nix-store --dump-db", reason)
         })
     }
 
