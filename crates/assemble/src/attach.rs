@@ -11,7 +11,7 @@ use crateyard_image::attestation::{
 use crateyard_oci::{Descriptor, Layout, Reference, media_type};
 use crateyard_registry::{Artifact, Client, Source, push};
 
-use crate::built;
+use crate::build_times;
 use crate::invocation;
 use crate::signer::{Signer, SignerArgs};
 
@@ -147,7 +147,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
                 if let Some(invocation) = &invocation {
                     let run = invocation.run.as_deref();
                     let times = run
-                        .map(|run| built::find(workspace, digest, run))
+                        .map(|run| build_times::find(workspace, digest, run))
                         .transpose()?;
                     statement.invoked_by(invocation, times.flatten());
                 }

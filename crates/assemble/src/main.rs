@@ -4,17 +4,20 @@
 
 mod attach;
 mod bootstrap;
-mod build;
-mod built;
+mod build_times;
 mod caches;
+mod changes;
 mod commands;
 mod connection;
+mod findings;
+mod image_build;
+mod inputs;
 mod invocation;
 mod native;
+mod outgoing;
 mod place;
 mod remote;
 mod rollout;
-mod send;
 mod signer;
 mod trust;
 

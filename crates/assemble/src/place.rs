@@ -10,8 +10,8 @@ use crateyard_image::beneath::modified;
 use crateyard_oci::{Budget, Layout, Platform, Reference};
 use crateyard_workspace::{described, state::State};
 
-use crate::build::build_by_nix;
 use crate::connection::ConnectionArgs;
+use crate::image_build::build_by_nix;
 use crate::remote::Remote;
 
 mod opened;

@@ -19,7 +19,7 @@ mod private;
 
 pub use download::{Download, download};
 pub use indexes::{IndexOptions, Indexes, Source, read_indexes};
-pub use mirrors::Mirrors;
+pub use mirrors::{Mirror, Mirrors};
 pub use private::download_directory;
 
 /// An error of apt.
@@ -35,6 +35,8 @@ pub enum AptError {
          --mirror {0}=URL, or add one to /etc/apt/sources.list.d"
     )]
     NoMirror(String),
+    #[error("expected ARCHIVE=URL, such as debian=http://mirror.example/debian")]
+    NotAMirror,
     #[error("[debian.sources.{name}]: {source}")]
     OfSource { name: String, source: Box<AptError> },
     #[error("{mirror}: apt-get update downloaded no {what} for {suite}")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_debian::apt::{self, Download, Mirrors};
+use crateyard_debian::apt::{self, Download, Mirror, Mirrors};
 use crateyard_debian::lock::{Lock, store_name};
 use crateyard_nix::Store;
 
@@ -70,7 +70,7 @@ pub struct Arrived {
 pub fn download(
     wanted: &[&Deb<'_>],
     directory: &Path,
-    mirrors: &[(String, String)],
+    mirrors: &[Mirror],
     progress: impl FnMut(usize),
 ) -> Result<Arrived> {
     let mut all = Mirrors::of_machine().context("cannot find the machine's mirrors")?;
@@ -78,9 +78,7 @@ pub fn download(
     if let Some(deb) = wanted.first() {
         all.set_sources(deb.suites);
     }
-    for (archive, url) in mirrors {
-        all.set(archive, url);
-    }
+    all.set_all(mirrors);
     let downloads: Vec<Download> = wanted
         .iter()
         .map(|deb| Download {

@@ -4,25 +4,22 @@
 //! layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets).
 
 mod contents;
+mod file;
 mod merge;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use crateyard_oci::{
-    Algorithm, Blobs, Descriptor, Digest, Hasher, Manifest,
-    digest::VerifyingReader,
-    limits::Bounded,
-    tar::{self, Kind},
+    Algorithm, Blobs, Descriptor, Digest, Hasher, Manifest, digest::VerifyingReader,
+    limits::Bounded, tar,
 };
-use crateyard_spec::{CAPABILITY_ATTRIBUTE, Capabilities, base64_values};
-use serde::{Serialize, Serializer};
 
 use crate::packages::{self, Crate};
-use crate::spec::Mode;
 use crate::{Error, Result};
 
 pub(crate) use contents::TakeContent;
+pub use file::{File, FileKind};
 pub(crate) use merge::Name;
 use merge::{LayerView, Merged};
 
@@ -48,100 +45,11 @@ pub struct Options {
     pub licenses: bool,
 }
 
-/// The kind of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileKind {
-    /// A regular file.
-    File,
-    /// Another name of a regular file.
-    HardLink,
-    /// A symbolic link.
-    Symlink,
-    /// A directory.
-    Directory,
-    /// A character device.
-    CharacterDevice,
-    /// A block device.
-    BlockDevice,
-    /// A named pipe.
-    Fifo,
-}
-
-impl FileKind {
-    /// Returns the letter that `ls -l` shows.
-    pub fn letter(self) -> char {
-        match self {
-            FileKind::File | FileKind::HardLink => '-',
-            FileKind::Symlink => 'l',
-            FileKind::Directory => 'd',
-            FileKind::CharacterDevice => 'c',
-            FileKind::BlockDevice => 'b',
-            FileKind::Fifo => 'p',
-        }
-    }
-
-    fn of(kind: Kind) -> Option<FileKind> {
-        Some(match kind {
-            Kind::File => FileKind::File,
-            Kind::HardLink => FileKind::HardLink,
-            Kind::Symlink => FileKind::Symlink,
-            Kind::CharacterDevice => FileKind::CharacterDevice,
-            Kind::BlockDevice => FileKind::BlockDevice,
-            Kind::Directory => FileKind::Directory,
-            Kind::Fifo => FileKind::Fifo,
-            Kind::Other(_) => return None,
-        })
-    }
-}
-
-/// One file of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct File {
-    /// The kind of the file.
-    pub kind: FileKind,
-    /// Permission bits.
-    #[serde(serialize_with = "octal")]
-    pub mode: u32,
-    /// The owner's number.
-    pub uid: u64,
-    /// The group's number.
-    pub gid: u64,
-    /// The length of the content in bytes. A hard link has the length of the file that it names.
-    pub size: u64,
-    /// Seconds since 1970.
-    pub mtime: u64,
-    /// The target of a link. For a hard link, the path of the file.
-    pub target: Option<String>,
-    /// Extended attributes.
-    #[serde(serialize_with = "base64_values::serialize")]
-    pub xattrs: BTreeMap<String, Vec<u8>>,
-    /// The number of the file's layer, counted from 0, the lowest.
-    pub layer: usize,
-    /// The digest of the content, if [`Options::hash`] asked for it.
-    pub digest: Option<Digest>,
-    /// The place of the content: the layer and the entry in it, both counted from 0.
-    #[serde(skip)]
-    content: (usize, usize),
-}
-
-fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&Mode(*mode))
-}
-
 /// All files of an image by path, without leading slash.
 #[derive(Debug, Default)]
 pub struct Listing {
     merged: Merged,
     problems: Vec<String>,
-}
-
-impl File {
-    /// Returns the file's capabilities, if it has any that can be read.
-    pub fn capabilities(&self) -> Option<Capabilities> {
-        Capabilities::read(self.xattrs.get(CAPABILITY_ATTRIBUTE)?)
-    }
 }
 
 impl Listing {

@@ -24,7 +24,7 @@ use data::{Advisories, DataArgs};
 use serde::Serialize;
 
 use crate::attach;
-use crate::build::build_by_nix;
+use crate::image_build::build_by_nix;
 use crate::place::{Opened, Place, PlaceArgs, Selected};
 
 const EXAMPLES: &str = "\

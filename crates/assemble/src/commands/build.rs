@@ -1,8 +1,8 @@
 //! `assemble build`: builds images and prints their paths.
 
-use crate::build::{Compiler, Way, drive};
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
+use crate::image_build::{Compiler, Way, drive};
 use anyhow::{Context, Result};
 use crateyard_drive::schedule::Order;
 use crateyard_engines::{self as engines, Engine, Request};
@@ -125,7 +125,7 @@ pub fn run(args: Args) -> Result<()> {
                 trust::say_untrusted();
             }
             drive(&request, &nix, &way)
-                .inspect_err(|_| super::doctor::explain_failure(&args.workspace))?
+                .inspect_err(|_| crate::findings::explain_failure(&args.workspace))?
         }
         engine => engines::build(engine, &request)?,
     };
@@ -135,7 +135,7 @@ pub fn run(args: Args) -> Result<()> {
         let place = store.physical(path);
         lines.extend(lines_of(name, path, &place)?);
         crateyard_workspace::history::remember(&args.workspace, name, &place);
-        crate::built::remember(&args.workspace, &place, began);
+        crate::build_times::remember(&args.workspace, &place, began);
     }
     if args.json {
         text::print_json(&lines)

@@ -20,9 +20,9 @@ use flate2::read::GzDecoder;
 use serde::Serialize;
 
 use self::sections::Section;
-use super::diff::describe;
-use crate::build::build_images;
+use crate::changes::describe;
 use crate::connection::bytes;
+use crate::image_build::build_images;
 
 mod sections;
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use crateyard_image::attestation::provenance::{Difference, Kind, Resource, Statement, compare};
-use crateyard_terminal::{clean, count, print, print_json, sign, table};
+use crateyard_image::attestation::provenance::{Difference, Resource, Statement, compare};
+use crateyard_terminal::{clean, count, print, print_json, table};
 use crateyard_workspace::{described, history};
 use serde::Serialize;
 
+use crate::inputs::{listing, short};
 use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
@@ -184,15 +185,7 @@ fn describe(explanation: &Explanation) -> String {
         }
         (false, false) => format!("other layers: {}\n", listed(&against.layers)),
     };
-    for (kind, title) in TITLES {
-        let of_kind = against.differences.iter().filter(|it| it.kind == kind);
-        let rows: Vec<Vec<String>> = of_kind.map(row).collect();
-        if !rows.is_empty() {
-            text += &format!("{title}: {}\n", count(rows.len(), "change"));
-            text += &table(&rows, "  ", &[]);
-        }
-    }
-    text
+    text + &listing(&against.differences)
 }
 
 fn listed(layers: &[String]) -> String {
@@ -203,70 +196,6 @@ fn listed(layers: &[String]) -> String {
             .map(|layer| clean(layer))
             .collect::<Vec<_>>()
             .join(", "),
-    }
-}
-
-const TITLES: [(Kind, &str); 14] = [
-    (Kind::Description, "description"),
-    (Kind::Profile, "profile and features asked for"),
-    (Kind::Source, "source files"),
-    (Kind::Download, "downloads"),
-    (Kind::Npm, "npm packages"),
-    (Kind::Dependency, "dependencies"),
-    (Kind::Features, "features of crates"),
-    (Kind::Options, "compiler options"),
-    (Kind::Toolchain, "toolchain"),
-    (Kind::Library, "native libraries"),
-    (Kind::Package, "Debian packages"),
-    (Kind::Base, "base image"),
-    (Kind::NestedImage, "images in it"),
-    (Kind::Builder, "Crateyard itself"),
-];
-
-/// The number of names of a kind that a line lists.
-const LISTED: usize = 4;
-
-/// Summarizes the inputs that differ, with a line for each kind that has its first names:
-/// `source files: src/main.rs`.
-pub fn summary(before: &Statement, after: &Statement) -> Vec<String> {
-    let differences = compare(before, after);
-    let of = |(kind, title): (Kind, &str)| {
-        let names: Vec<_> = differences
-            .iter()
-            .filter(|it| it.kind == kind)
-            .map(|it| clean(&it.name))
-            .collect();
-        let more = match names.len().saturating_sub(LISTED) {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        let first = &names[..names.len().min(LISTED)];
-        (!names.is_empty()).then(|| format!("{title}: {}{more}", first.join(", ")))
-    };
-    TITLES.into_iter().filter_map(of).collect()
-}
-
-fn row(difference: &Difference) -> Vec<String> {
-    let (before, after) = (difference.before.as_ref(), difference.after.as_ref());
-    let shown = [before, after].map(|value| value.map(|text| short(text)).unwrap_or_default());
-    let values: Vec<String> = shown.into_iter().filter(|text| !text.is_empty()).collect();
-    vec![
-        sign(before, after),
-        clean(&difference.name).into_owned(),
-        values.join(" -> "),
-    ]
-}
-
-/// Shortens digests to their first digits.
-fn short(text: &str) -> String {
-    let text = clean(text);
-    match text.strip_prefix("sha256:") {
-        // A string that looks like a digest may contain characters other than hexadecimal digits.
-        Some(rest) => match (rest.get(..12), rest.get(64..)) {
-            (Some(first), Some(behind)) => format!("{first}{behind}"),
-            _ => text.into_owned(),
-        },
-        None => text.into_owned(),
     }
 }
 

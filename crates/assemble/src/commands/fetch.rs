@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use crateyard_debian::apt::Mirror;
 use crateyard_debian::lock::Lock;
 use crateyard_fetch::crates::{self, Crate, Pinned};
 use crateyard_fetch::debs::{self, Deb};
@@ -21,8 +22,6 @@ use crateyard_terminal as text;
 use crateyard_terminal::{Pulse, note, warning};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-
-use super::lock::parse_mirror;
 
 /// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and
 /// rustup
@@ -47,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Download an archive from here, instead of from where the machine's apt does
-    #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
-    mirror: Vec<(String, String)>,
+    #[arg(long, value_name = "ARCHIVE=URL")]
+    mirror: Vec<Mirror>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -207,7 +206,7 @@ fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store, bars: &MultiProgr
 }
 
 fn fetch_debs(
-    mirrors: &[(String, String)],
+    mirrors: &[Mirror],
     wanted: &[&Deb<'_>],
     store: &Store,
     bars: &MultiProgress,

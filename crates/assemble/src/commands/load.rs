@@ -11,7 +11,6 @@ use crateyard_oci::{ImageName, Layout, Platform};
 use crateyard_terminal::{print, print_json};
 use serde::Serialize;
 
-use crate::commands::save::own_references;
 use crate::place::{Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
@@ -141,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let image = layout.image(None, platform.as_ref())?;
     let references = match args.references.is_empty() {
-        true => own_references(&local)?,
+        true => local.full_names()?,
         false => args.references.clone(),
     };
     let selection = Selection {

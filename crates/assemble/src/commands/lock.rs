@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use crateyard_debian::apt::{self, IndexOptions, Mirrors};
+use crateyard_debian::apt::{self, IndexOptions, Mirror, Mirrors};
 use crateyard_debian::keys::Keys;
 use crateyard_debian::lock::{Lock, Suite};
 use crateyard_debian::release::DEBIAN_KEYRING;
@@ -48,8 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = DEBIAN_KEYRING)]
     keyring: PathBuf,
     /// Download an archive from here, instead of from where the machine's apt does
-    #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
-    mirror: Vec<(String, String)>,
+    #[arg(long, value_name = "ARCHIVE=URL")]
+    mirror: Vec<Mirror>,
     /// Leave toolchain.lock unchanged
     #[arg(long)]
     without_toolchain: bool,
@@ -59,16 +59,6 @@ pub struct Args {
     /// Accept expired indexes
     #[arg(long)]
     allow_stale: bool,
-}
-
-/// Parses the value of `--mirror`.
-pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((archive, url)) if !archive.is_empty() && url.contains(':') => {
-            Ok((archive.to_owned(), url.to_owned()))
-        }
-        _ => Err("expected ARCHIVE=URL, such as debian=http://mirror.example/debian".to_owned()),
-    }
 }
 
 /// Runs the command.
@@ -158,19 +148,15 @@ fn resolve(
     mut requests: Vec<SetRequest>,
 ) -> Result<Lock> {
     let mut mirrors = Mirrors::default();
-    if suites.iter().any(|suite| {
-        suite.url.is_none()
-            && !args
-                .mirror
-                .iter()
-                .any(|(archive, _)| *archive == suite.archive)
-    }) {
+    let is_named = |suite: &Suite| args.mirror.iter().any(|it| it.archive == suite.archive);
+    if suites
+        .iter()
+        .any(|suite| suite.url.is_none() && !is_named(suite))
+    {
         mirrors = Mirrors::of_machine()?;
     }
     mirrors.set_sources(suites);
-    for (archive, url) in &args.mirror {
-        mirrors.set(archive, url);
-    }
+    mirrors.set_all(&args.mirror);
     let mut architectures = BTreeSet::new();
     for request in &requests {
         architectures.extend(request.needed_architectures()?);

@@ -151,7 +151,7 @@ fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
     }
     path += &attributes(line);
     let mut row = vec![
-        mode(file),
+        file.long_mode(),
         format!("{}:{}", file.uid, file.gid),
         file.size.to_string(),
         line.package.map(clean).unwrap_or_default().into_owned(),
@@ -179,26 +179,4 @@ fn attributes(line: &Line<'_>) -> String {
         true => String::new(),
         false => format!(" [{}]", all.join(", ")),
     }
-}
-
-/// Formats kind and permissions as `ls -l` does.
-pub fn mode(file: &File) -> String {
-    let mut text = String::from(file.kind.letter());
-    for (shift, special, set, unset) in [
-        (6, 0o4000, 's', 'S'),
-        (3, 0o2000, 's', 'S'),
-        (0, 0o1000, 't', 'T'),
-    ] {
-        let bits = file.mode >> shift;
-        let executable = bits & 1 != 0;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (file.mode & special != 0, executable) {
-            (true, true) => set,
-            (true, false) => unset,
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
 }

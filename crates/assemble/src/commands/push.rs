@@ -10,7 +10,7 @@ use crateyard_terminal as text;
 use self::jobs::{Destination, find_images};
 use crate::attach::AttachArgs;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::send::{sign_by_tag, source};
+use crate::outgoing::{sign_by_tag, source};
 
 mod jobs;
 

@@ -1,8 +1,8 @@
 //! `assemble rebuild`: builds an image in a registry again from its provenance, compares the
 //! results, and can sign a statement about the outcome.
 
+mod checkout;
 mod difference;
-mod source;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crateyard_oci::{Descriptor, Digest, Layout, Platform, Reference};
 use crateyard_terminal::{clean, print, print_json};
 use serde::Serialize;
 use serde_json::{Value, json};
-use source::Checkout;
 
+use self::checkout::Checkout;
 use crate::attach;
-use crate::build::{Compiler, build_again};
 use crate::connection::ConnectionArgs;
+use crate::image_build::{Compiler, build_again};
 use crate::place::{Opened, Place, Selected};
 use crate::signer::{Signer, SignerArgs};
 use crate::trust::REBUILD_PREDICATE;

@@ -11,7 +11,7 @@ use crateyard_terminal::{print, print_json};
 use serde::Serialize;
 
 use crate::connection::bytes;
-use crate::place::{LocalLayout, Place, PlaceArgs};
+use crate::place::{Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
     let format = ArchiveFormat::from(args.format);
     let references = match args.references.is_empty() {
         // Only docker's format needs full names. An OCI archive has the names in its index.
-        true if args.format == Format::Docker => own_references(&local)?,
+        true if args.format == Format::Docker => local.full_names()?,
         _ => args.references.clone(),
     };
     let selection = Selection {
@@ -133,31 +133,4 @@ fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
         }
         result => result.context("cannot write to standard output"),
     }
-}
-
-/// Returns the full names of the only image in a layout: its source, or the names in the index. A
-/// tag alone is not a full name. Returns none if there are several images, which keep their own
-/// names.
-///
-/// # Errors
-/// When an index is damaged.
-pub fn own_references(local: &LocalLayout) -> Result<Vec<ImageName>> {
-    if let Some(fetched) = &local.reference {
-        let name = fetched.without_version().to_string();
-        let tag = fetched
-            .tag()
-            .or(fetched.digest().is_none().then_some("latest"));
-        let reference = tag.and_then(|tag| format!("{name}:{tag}").parse().ok());
-        return Ok(reference.into_iter().collect());
-    }
-    let mut images = local.layout.images()?;
-    images.retain(|image| !image.is_attestation());
-    let [image] = &images[..] else {
-        return Ok(Vec::new());
-    };
-    let full = image.names.iter().filter(|name| name.contains([':', '/']));
-    let mut references: Vec<ImageName> = full.filter_map(|name| name.parse().ok()).collect();
-    references.sort();
-    references.dedup();
-    Ok(references)
 }

@@ -7,8 +7,8 @@ use crateyard_image::attestation::provenance::Statement;
 use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
 use crateyard_image::packages::Crate;
 use crateyard_oci::{
-    Blobs, Image, ImageConfig, Index, Layout, Manifest, Platform, Reference, choose, images,
-    media_type, read_document,
+    Blobs, Image, ImageConfig, ImageName, Index, Layout, Manifest, Platform, Reference, choose,
+    images, media_type, read_document,
 };
 use tempfile::TempDir;
 
@@ -23,6 +23,35 @@ pub struct LocalLayout {
     pub reference: Option<Reference>,
     /// The temporary directory of the layout, if it has one. Dropping the layout removes it.
     pub(super) _directory: Option<TempDir>,
+}
+
+impl LocalLayout {
+    /// Returns the full names of the only image in the layout: its source, or the names in the
+    /// index. A tag alone is not a full name. Returns none if there are several images, which keep
+    /// their own names.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub fn full_names(&self) -> Result<Vec<ImageName>> {
+        if let Some(fetched) = &self.reference {
+            let name = fetched.without_version().to_string();
+            let tag = fetched
+                .tag()
+                .or(fetched.digest().is_none().then_some("latest"));
+            let reference = tag.and_then(|tag| format!("{name}:{tag}").parse().ok());
+            return Ok(reference.into_iter().collect());
+        }
+        let mut images = self.layout.images()?;
+        images.retain(|image| !image.is_attestation());
+        let [image] = &images[..] else {
+            return Ok(Vec::new());
+        };
+        let full = image.names.iter().filter(|name| name.contains([':', '/']));
+        let mut names: Vec<ImageName> = full.filter_map(|name| name.parse().ok()).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
 }
 
 /// One or more images that were opened.

@@ -12,7 +12,7 @@ use crateyard_oci::Reference;
 use crateyard_workspace::state::State;
 
 use super::settings::ShipArgs;
-use crate::commands::explain::summary;
+use crate::inputs::summary;
 use crate::place::{Opened, Place};
 use crate::remote::Remote;
 

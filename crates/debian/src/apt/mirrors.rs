@@ -2,10 +2,42 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::str::FromStr;
 
 use super::private::PrivateApt;
 use super::{AptError, archive_of, run};
 use crate::lock::Suite;
+
+/// A mirror that a user names for an archive, as `ARCHIVE=URL`.
+///
+/// ```
+/// use crateyard_debian::apt::Mirror;
+///
+/// let mirror: Mirror = "debian=http://mirror.example/debian".parse()?;
+/// assert_eq!(mirror.archive, "debian");
+/// # Ok::<(), crateyard_debian::apt::AptError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The archive: `debian`, `debian-security`, or the name of a source in `images.toml`.
+    pub archive: String,
+    /// The mirror's address.
+    pub url: String,
+}
+
+impl FromStr for Mirror {
+    type Err = AptError;
+
+    fn from_str(text: &str) -> Result<Self, AptError> {
+        match text.split_once('=') {
+            Some((archive, url)) if !archive.is_empty() && url.contains(':') => Ok(Self {
+                archive: archive.to_owned(),
+                url: url.to_owned(),
+            }),
+            _ => Err(AptError::NotAMirror),
+        }
+    }
+}
 
 /// The mirrors of each archive, best first. Addresses have no `/` at their end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,8 +108,15 @@ impl Mirrors {
         }
     }
 
+    /// Makes each of these mirrors the only one of its archive.
+    pub fn set_all(&mut self, mirrors: &[Mirror]) {
+        for mirror in mirrors {
+            self.set(&mirror.archive, &mirror.url);
+        }
+    }
+
     /// Makes this mirror the only one of an archive.
-    pub fn set(&mut self, archive: &str, uri: &str) {
+    fn set(&mut self, archive: &str, uri: &str) {
         self.0.remove(archive);
         self.add(archive, uri);
     }

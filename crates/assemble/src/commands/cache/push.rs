@@ -12,14 +12,14 @@ use crateyard_terminal::{count, print_json, print_line};
 use serde::Serialize;
 
 use self::key::Key;
-use self::send::Push;
+use self::targets::Push;
 use super::{WorkArgs, parse_name};
 use crate::caches::CacheArgs;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
 
 mod copy;
 mod key;
-mod send;
+mod targets;
 
 const EXAMPLES: &str = "\
 Examples:

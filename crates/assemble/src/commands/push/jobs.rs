@@ -7,7 +7,7 @@ use crateyard_oci::Reference;
 use crateyard_workspace::described;
 
 use super::Args;
-use crate::build::build_by_nix;
+use crate::image_build::build_by_nix;
 use crate::place;
 
 /// An image and its target.

@@ -8,7 +8,7 @@ use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
 use crateyard_image::files::{File, Listing, Options};
 use crateyard_image::packages::Crate;
 
-use crate::commands::diff;
+use crate::changes;
 use crate::place::{Opened, Selected};
 
 /// The number of files that are compared byte by byte, the size limit for such a file, and the
@@ -30,7 +30,7 @@ pub fn describe(before: Image<'_>, after: Image<'_>) -> Result<Vec<String>> {
     let (old_crates, new_crates) = (before.0.crates(before.1)?, after.0.crates(after.1)?);
     let compared = compare(side(before, &old_crates), side(after, &new_crates));
     let difference = before.0.checked(compared)?;
-    let text = diff::describe(&difference, false);
+    let text = changes::describe(&difference, false);
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.extend(of_files(&difference, before, after)?);
     let more = lines.len().saturating_sub(LINES);

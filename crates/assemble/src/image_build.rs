@@ -11,7 +11,7 @@ use crateyard_flake::{Nix, driven, plan_lock};
 use crateyard_nix::Store;
 use crateyard_workspace::{git, history, state::State};
 
-use crate::built;
+use crate::build_times;
 
 /// The compiler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +74,7 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     let paths = build_images(Engine::Nix, &request)?;
     for (name, path) in images.iter().zip(&paths) {
         history::remember(workspace, name, path);
-        built::remember(workspace, path, began);
+        build_times::remember(workspace, path, began);
     }
     Ok(paths)
 }
