@@ -183,7 +183,7 @@ fn other_flake() -> Result<()> {
     );
     let again = init(workspace.path(), &[])?;
     ensure!(
-        again.contains("which has images already"),
+        again.contains("which already has images"),
         "it says\n{again}"
     );
     Ok(())

@@ -126,7 +126,7 @@ fn rebuilds() -> Result<()> {
     ensure!(!same && said["same"] == false, "{said}");
     let differences = said["differences"].to_string();
     for part in [
-        "source deploy/note: the commit has another content",
+        "source deploy/note: the commit has other content",
         "layers: 1 change",
         "/etc/note: 6 of 8 bytes differ, the first at 2: 73 74",
     ] {

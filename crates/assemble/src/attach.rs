@@ -179,7 +179,7 @@ fn vex_documents(
         let cannot = || format!("cannot read {}", file.display());
         let bytes = read_within(&file, MAX_VEX).with_context(cannot)?;
         let document: vex::Document = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is no OpenVEX document", file.display()))?;
+            .with_context(|| format!("{} is not an OpenVEX document", file.display()))?;
         let is_about = |image: &&crateyard_oci::Image| document.is_about(&image.descriptor.digest);
         for image in images.iter().filter(is_about) {
             let subject = image.descriptor.plain();

@@ -58,7 +58,7 @@ impl Lock {
         let lock: Self = serde_json::from_str(&text).with_context(context)?;
         if lock.version != FORMAT {
             bail!(
-                "{} has format {}, and this version of assemble knows {FORMAT}",
+                "{} has format {}, but this version of assemble reads {FORMAT}",
                 path.display(),
                 lock.version
             );

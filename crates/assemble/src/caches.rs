@@ -145,7 +145,7 @@ pub async fn open_packs(
             Ok(Some(mut packs)) => {
                 let refused = packs.trust(trusted);
                 if refused > 0 {
-                    warning!("{address}: {refused} paths are signed by no trusted key; left out");
+                    warning!("{address}: left out {refused} paths that no trusted key has signed");
                 }
                 opened.push(packs);
             }
@@ -183,5 +183,5 @@ fn without(address: &Address, error: &crateyard_cache::Error) {
     // The later lines of an error suggest a fix, for commands that need the cache.
     let error = error.to_string();
     let first = error.lines().next().unwrap_or_default();
-    warning!("{address}: {first}; going on without it");
+    warning!("{address}: {first}; continuing without it");
 }

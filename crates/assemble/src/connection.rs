@@ -252,7 +252,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number
         .parse()
-        .map_err(|_| format!("{text:?} is no size such as 4194304, 4096k or 4M"))?;
+        .map_err(|_| format!("{text:?} is not a size such as 4194304, 4096k or 4M"))?;
     match number.checked_mul(factor) {
         Some(size) if size > 0 => Ok(size),
         _ => Err(format!("{text:?} is out of range")),

@@ -53,8 +53,8 @@ fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
     }
     let release = crateyard_toolchain::Lock::load(&lock)?.release;
     eprintln!(
-        "note: Rust {release} is not in {store}; Debian's compiler builds (the attributes \
-         debian.NAME-image), and digests differ"
+        "note: Rust {release} is not in {store}, so Debian's compiler builds the images \
+         (debian.NAME-image), and their digests differ"
     );
     Ok(true)
 }

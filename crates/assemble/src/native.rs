@@ -101,5 +101,5 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     let mut arguments = vec!["--locked", "--filter-platform", &target];
     arguments.extend(features.iter().map(String::as_str));
     crateyard_description::resolved_packages(&Cargo::of(directory)?.metadata(&arguments)?)
-        .context("the output of `cargo metadata` is not understood")
+        .context("cannot read the output of `cargo metadata`")
 }

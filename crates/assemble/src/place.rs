@@ -98,7 +98,8 @@ impl Place {
         }
         if argument.starts_with(['.', '/']) {
             bail!(
-                "{argument:?} is no image: there is no such file or directory\n  try: the path of \
+                "{argument:?} is not an image: there is no such file or directory\n  try: the \
+                 path of \
                  a layout or archive"
             );
         }
@@ -177,7 +178,7 @@ pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
         false => format!("images.toml describes {}", known.join(", ")),
     };
     format!(
-        "{argument:?} is no image: there is no such file or directory, and {names}\n  \
+        "{argument:?} is not an image: there is no such file or directory, and {names}\n  \
          try: the path of a layout or archive"
     )
 }

@@ -136,7 +136,7 @@ fn what_is_linked_is_shown_and_ends_with_1() {
          into /usr/bin/app\n      fixed in >=1.5.0\n",
         "  unmaintained  RUSTSEC-2099-0002",
         "  1 affected, 1 unmaintained\n",
-        "2 advisories of RustSec, the newest of 2099-01-31\n",
+        "2 advisories of RustSec, the newest from 2099-01-31\n",
     ] {
         assert!(said.contains(part), "{part:?} in {said}");
     }
@@ -191,7 +191,7 @@ fn the_policy_is_obeyed_and_its_errors_are_told() {
     write(&ignore.replace("0001", "0009"));
     let (code, _, noted) = place.audit(&image, &[]);
     assert!(
-        code == 1 && noted.contains("nothing is ignored for RUSTSEC-2099-0009"),
+        code == 1 && noted.contains("the entry for RUSTSEC-2099-0009 has no effect"),
         "{noted}"
     );
     for (features, expected) in [("[\"parsing\"]", 0), ("[\"std\"]", 1)] {
@@ -289,7 +289,7 @@ fn advisories_are_fetched_once_for_each_version_and_kept() {
             "{mood}: {said}{noted}"
         );
         assert!(
-            noted.contains("going on with the copy of the last time"),
+            noted.contains("using the copy of the last download"),
             "{mood}: {noted}"
         );
     }
@@ -304,7 +304,7 @@ fn advisories_are_fetched_once_for_each_version_and_kept() {
         "http://a.example/db.tar.gz",
     ]);
     assert!(
-        code == 1 && noted.contains("anybody on the way could change it"),
+        code == 1 && noted.contains("anyone on the network could change the data"),
         "{noted}"
     );
 }

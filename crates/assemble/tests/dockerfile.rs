@@ -81,9 +81,9 @@ fn writes_and_finds_drift() {
         text.replace("FROM scratch AS vendor", "FROM scratch AS vender"),
     )
     .unwrap();
-    check("there is `FROM scratch AS vender` where `FROM scratch AS vendor` is expected");
+    check("expected `FROM scratch AS vendor`, found `FROM scratch AS vender`");
     fs::write(&dockerfile, format!("{text}RUN more\n")).unwrap();
-    check("there is more where the end is expected");
+    check("expected the end of the file");
 }
 
 #[test]

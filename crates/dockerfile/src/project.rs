@@ -59,10 +59,7 @@ impl fmt::Display for ProjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProjectError::Metadata(error) => {
-                write!(
-                    f,
-                    "the output of `cargo metadata` is not understood: {error}"
-                )
+                write!(f, "cannot read the output of `cargo metadata`: {error}")
             }
             ProjectError::Toml(file, error) => write!(f, "{file}: {error}"),
             ProjectError::Outside {

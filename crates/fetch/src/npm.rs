@@ -117,10 +117,10 @@ fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
     let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)
         .context("cannot read what npm installs for the parts of images.toml")?;
     let inputs: Inputs =
-        serde_json::from_str(&text).context("the flake tells what npm installs in another form")?;
+        serde_json::from_str(&text).context("the flake lists npm's packages in another format")?;
     ensure!(
         inputs.version == FORMAT,
-        "the flake tells what npm installs in form {}, and this version of assemble knows {FORMAT}",
+        "the flake lists npm's packages in format {}, but this version of assemble reads {FORMAT}",
         inputs.version
     );
     Ok(inputs.parts)

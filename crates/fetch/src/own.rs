@@ -59,10 +59,11 @@ impl Own {
             return Ok(None);
         };
         let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)?;
-        let own: Self = serde_json::from_str(&text).context("it tells it in another form")?;
+        let own: Self =
+            serde_json::from_str(&text).context("the list of inputs has another format")?;
         ensure!(
             own.version == FORMAT,
-            "it tells it in form {}, and this version of assemble knows {FORMAT}",
+            "the list of inputs has format {}, but this version of assemble reads {FORMAT}",
             own.version
         );
         Ok(Some(own))

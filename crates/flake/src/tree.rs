@@ -140,7 +140,9 @@ fn is_changed(workspace: &Path) -> Result<bool> {
 
 fn below(workspace: &Path, repository: &Path) -> Result<String> {
     let inner = workspace.strip_prefix(repository.canonicalize()?)?;
-    let inner = inner.to_str().context("the workspace's path is no text")?;
+    let inner = inner
+        .to_str()
+        .context("the workspace's path is not valid UTF-8")?;
     Ok(match inner {
         "" => String::new(),
         inner => format!("/{inner}"),

@@ -22,7 +22,7 @@ const BEFORE: &str = "before.json";
 /// fail; a later build then has nothing to compare with.
 pub fn remember(workspace: &Path, name: &str, layout: &Path) {
     if let Err(error) = try_remember(workspace, name, layout) {
-        note!("what {name} is made of is not remembered: {error:#}");
+        note!("the inputs of {name} are not saved: {error:#}");
     }
 }
 

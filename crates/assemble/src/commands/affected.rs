@@ -19,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   assemble affected --since main
   assemble affected --since origin/main --merge-base --json       in a pull request
-  assemble affected --since HEAD --only images                    what is not committed yet";
+  assemble affected --since HEAD --only images                    uncommitted changes";
 
 /// Show which images, programs and tests a change touches, without building any
 ///
@@ -138,8 +138,8 @@ fn commit(args: &Args) -> Result<String> {
     ];
     let found = read(&verify).with_context(|| {
         format!(
-            "{:?} is no commit of this repository\n  try: git fetch; in a CI system that clones a \
-             part of the history, have it clone all",
+            "{:?} is not a commit of this repository\n  try: git fetch; a CI system that clones \
+             part of the history must clone all of it",
             args.since
         )
     })?;
@@ -175,7 +175,7 @@ fn check_inputs(workspace: &Path, commit: &str) -> Result<()> {
 /// Returns the path of a workspace in its repository: empty, or `DIRECTORY/`.
 fn below_top(workspace: &Path) -> Result<String> {
     let below = git::read(workspace, &["rev-parse", "--show-prefix"])?;
-    let below = String::from_utf8(below).context("the workspace's path is no text")?;
+    let below = String::from_utf8(below).context("the workspace's path is not valid UTF-8")?;
     Ok(below.trim_end_matches('\n').to_owned())
 }
 
@@ -185,7 +185,9 @@ fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     let top = git::top(workspace)?;
     let below = below_top(workspace)?;
     let below = below.trim_end_matches('/');
-    let top = top.to_str().context("the repository's path is no text")?;
+    let top = top
+        .to_str()
+        .context("the repository's path is not valid UTF-8")?;
     let mut reference = format!("git+file://{}?rev={commit}", percent(top));
     if !below.is_empty() {
         reference += &format!("&dir={}", percent(below));
@@ -226,7 +228,7 @@ fn evaluate(flake: &str, kinds: &[Kind]) -> Result<StorePaths> {
         serde_json::from_str(&printed).context("nix eval printed no store paths")?;
     ensure!(
         paths.version == FORMAT,
-        "the flake tells its store paths in form {}, and this version of assemble knows {FORMAT}",
+        "the flake lists its store paths in format {}, but this version of assemble reads {FORMAT}",
         paths.version
     );
     let is_empty = paths == StorePaths::default();

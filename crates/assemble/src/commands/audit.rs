@@ -34,7 +34,7 @@ Examples:
   assemble audit registry.example/team/gateway:v1 --only-fixed --json
   assemble audit gateway --vex vex && assemble push gateway --to registry.example/app:v1 --vex vex
 
-Exit codes: 0 nothing affects the images, 1 something does, or there is no audit.";
+Exit codes: 0 if nothing affects the images, 1 if something does or the audit fails.";
 
 /// Show which images known vulnerabilities affect: checks the linked crates and their features
 #[derive(clap::Args)]
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["vex", "attach"])]
     plan: bool,
 
-    /// Fail on these too; may be repeated
+    /// Fail on these findings too; may be repeated
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
     deny: Vec<Denied>,
 
@@ -263,7 +263,7 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
             ));
         } else if !is_in(|it| &it.used) {
             notes.push(format!(
-                "nothing is ignored for {}: drop the entry",
+                "the entry for {} has no effect: remove it",
                 entry.id
             ));
         }
@@ -273,7 +273,8 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
             let count = report.without_release.len();
             let name = &subject.name;
             notes.push(format!(
-                "{name}: {count} packages, such as {first}, were not judged: of unknown release"
+                "{name}: {count} packages, such as {first}, can't be judged: their release is \
+                 unknown"
             ));
         }
     }
@@ -343,7 +344,8 @@ fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     let provenance = provenance.and_then(|bytes| Statement::parse(&bytes).ok());
     if provenance.is_none() {
         warning!(
-            "{} has no provenance: all features count as on, and all crates as those of crates.io",
+            "{} has no provenance: the audit assumes all features, and that all crates are from \
+             crates.io",
             opened.blobs().title()
         );
     }

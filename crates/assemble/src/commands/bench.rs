@@ -14,26 +14,33 @@ Examples:
   assemble bench --engines nix,cargo --scenarios cold,nothing
   assemble bench --engines buildx --add --fresh-engine unix:///run/fresh.sock
 
-Writes bench.tsv, bench.md, bench.json and bench.svg. Exit codes: 0, or 1 where something was built that should not have been, or
-was not that should have been; 1 also for errors.";
+Writes bench.tsv, bench.md, bench.json and bench.svg.
+
+Exit codes: 0, or 1 if an engine built more or less than it should, and for errors.";
 
 /// Measure which parts Nix, buildx and Cargo build again after an edit, side by side
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The workspace. It is copied, never changed
+    /// The workspace, which is copied and never changed
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
 
     /// The engines to measure
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINES", default_values = ["nix", "buildx", "cargo"])]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "ENGINES",
+        default_values = ["nix", "buildx", "cargo"]
+    )]
     engines: Vec<Engine>,
 
     /// Run only these scenarios, in their own order, and skip those in between
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SCENARIOS")]
     scenarios: Vec<Scenario>,
 
-    /// The dependency that the leaf bump changes. Its dependents must accept the new version
+    /// The dependency whose version one scenario changes; its dependents must accept the new one
     #[arg(long, value_name = "NAME@VERSION")]
     leaf: Option<String>,
 

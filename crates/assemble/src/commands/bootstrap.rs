@@ -37,7 +37,7 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(
         path.exists(),
         "there is no {}: only a checkout of Crateyard has bootstrap programs to pin. Other \
-         workspaces have them from their input `crateyard`",
+         workspaces get them from their input `crateyard`",
         path.display()
     );
     let older = Lock::load(&path)?;
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     lock.set(&system, programs.clone());
     ensure!(
         !args.check || lock == older,
-        "{} is not of the source in crates/; renew it with: assemble bootstrap",
+        "{} does not match the source in crates/; renew it with: assemble bootstrap",
         path.display()
     );
     if lock != older {

@@ -103,7 +103,7 @@ fn listed(paths: &BTreeSet<StorePath>) -> Vec<String> {
 
 /// Parses an age: `30d`, `12h`, `90m`, `45s`.
 fn parse_age(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("{text:?} is no age such as 30d, 12h, 90m or 45s");
+    let wrong = || format!("{text:?} is not an age such as 30d, 12h, 90m or 45s");
     let (at, unit) = text.char_indices().last().ok_or_else(wrong)?;
     let seconds = match unit {
         'd' => 24 * 60 * 60,
@@ -123,7 +123,7 @@ fn parse_name(text: &str) -> Result<String, String> {
     match !text.is_empty() && !text.starts_with('.') && text.chars().all(is_fine) {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "{text:?}: a name has letters, digits, '-', '_' and '.' only"
+            "{text:?}: a name can only have letters, digits, '-', '_' and '.'"
         )),
     }
 }

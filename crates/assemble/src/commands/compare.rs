@@ -31,7 +31,8 @@ Examples:
   assemble compare
   assemble compare gateway --engines nix,cargo --exit-code
 
-Exit codes: 0, or with --exit-code 1 where a program, another file or the configuration differs; 1 also for errors.";
+Exit codes: 0, or with --exit-code 1 if a program, another file or the configuration differs; 1 for
+errors.";
 
 /// Build images in two ways and show the differences: configuration, layers, files, and sections of
 /// programs
@@ -43,7 +44,13 @@ pub struct Args {
     images: Vec<String>,
 
     /// The two engines
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINE,ENGINE", default_values = ["nix", "buildx"])]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "ENGINE,ENGINE",
+        default_values = ["nix", "buildx"]
+    )]
     engines: Vec<Engine>,
 
     /// The workspace
@@ -271,7 +278,7 @@ impl Compared {
         }
         for path in &self.equal_unpacked {
             text += &format!(
-                "  /{} is compressed otherwise, and equal unpacked\n",
+                "  /{} is compressed differently, but has the same content\n",
                 clean(path)
             );
         }

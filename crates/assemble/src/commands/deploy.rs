@@ -24,11 +24,12 @@ use crate::rollout::watch::Watch;
 const EXAMPLES: &str = "\
 Examples:
   assemble deploy -f deploy/manifests --to registry.example/team/ --dry-run
-  assemble deploy                                  what deploy.toml says
+  assemble deploy                                  as deploy.toml says
   assemble deploy --watch                          and again after each edit
   assemble deploy --rollback                       back to before the last deployment
   helm template app ./chart | assemble deploy -f -
-  assemble deploy -f compose.yaml                  containers of this machine; Quadlet's .container files too";
+  assemble deploy -f compose.yaml                  containers of this machine
+  assemble deploy -f app.container                 Quadlet units of this machine";
 
 /// Build, push, and roll out what changed, and nothing else
 ///
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     units: Option<PathBuf>,
 
-    /// Show what would be done, and push and change nothing
+    /// Only show what would be done: push nothing, change nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -192,7 +193,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
             if let Err(error) =
                 reasons::remember(&args.ship, image, &one.path, one.pushed.digest.hex())
             {
-                note!("what {image} is made of is not remembered: {error:#}");
+                note!("the inputs of {image} are not saved: {error:#}");
             }
         }
     }
@@ -265,7 +266,7 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
         // An earlier run may have installed the unit without starting it.
         if units.is_down(name)? {
             note!(
-                "{} does not run, and is started again",
+                "{} is not running; starting it again",
                 Path::new(name).display()
             );
             names.push(*name);
@@ -310,7 +311,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
             }
         }
         if back.steps.iter().all(|step| step.change == Change::None) {
-            note!("the cluster runs what it ran before the last deployment already");
+            note!("the cluster already runs what it ran before the last deployment");
         }
     }
     let hosts = hosts(args, &before)?;
@@ -350,7 +351,7 @@ fn expect_any(texts: &Texts, has_objects: bool, before: &Texts) -> Result<()> {
     }
     let files = |texts: &Texts| texts.compose.len() + texts.units.len();
     if files(texts) > 0 && files(before) == 0 {
-        missing.push("nothing is kept of what ran on this machine before the last deployment");
+        missing.push("nothing records what ran on this machine before the last deployment");
     }
     if !has_objects && files(before) == 0 && !missing.is_empty() {
         bail!("{}", missing.join("; "));

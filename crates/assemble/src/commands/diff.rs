@@ -18,7 +18,7 @@ Examples:
   assemble diff registry.example/team/gateway:v1 gateway
   assemble diff old.tar new.tar --exit-code --json
 
-Exit codes: 0, or with --exit-code 1 where the images differ; 1 also for errors, and those of push for
+Exit codes: 0, or with --exit-code 1 if the images differ; 1 for errors, and as `assemble push` for
 errors of a registry.";
 
 /// Show the changes between two images: configuration, layers, packages, crates, files

@@ -62,13 +62,10 @@ fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
         let found = there.next();
         if found != Some(line) {
             let found = found.map_or("nothing".to_string(), |found| format!("`{found}`"));
-            return format!("{name}:{number}: there is {found} where `{line}` is expected");
+            return format!("{name}:{number}: expected `{line}`, found {found}");
         }
     }
-    format!(
-        "{name}:{}: there is more where the end is expected",
-        number + 1
-    )
+    format!("{name}:{}: expected the end of the file", number + 1)
 }
 
 /// Writes a temporary file beside `path` and renames it, so that `path` is never incomplete.

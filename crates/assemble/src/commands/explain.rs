@@ -13,7 +13,7 @@ use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  assemble explain gateway                                       since the build before
+  assemble explain gateway                                       since the last build
   assemble explain gateway --against registry.example/team/gateway:v1
   assemble explain ./new --against ./old --json";
 
@@ -115,7 +115,7 @@ fn find(
     let selected = opened.select(args.choice.name.as_deref(), args.choice.platform.as_ref())?;
     let Some(bytes) = opened.provenance(&selected)? else {
         bail!(
-            "{argument} does not say what it was made of: it has no provenance of Crateyard's\n  \
+            "{argument} has no provenance from Crateyard, so its inputs are unknown\n  \
              try: an image that `assemble build` made, or that was pushed with --attest; `assemble \
              diff` compares any two"
         );
@@ -177,10 +177,10 @@ fn describe(explanation: &Explanation) -> String {
     };
     text += &format!("{}  {}\n", against.digest, clean(&against.what));
     text += &match (against.same_digest, against.differences.is_empty()) {
-        (true, true) => "the same image, made of the same\n".to_owned(),
-        (true, false) => "the same image, though not made of the same\n".to_owned(),
+        (true, true) => "the same image, from the same inputs\n".to_owned(),
+        (true, false) => "the same image, from different inputs\n".to_owned(),
         (false, true) => {
-            "another image, though made of the same: one of them was changed afterwards\n"
+            "a different image, from the same inputs: one of them was changed afterwards\n"
                 .to_owned()
         }
         (false, false) => format!("other layers: {}\n", listed(&against.layers)),
@@ -284,6 +284,6 @@ fn describe_inputs(statement: &Statement) -> String {
     ];
     rows.retain(|row| !row[1].is_empty() && row[1] != "0" && !row[1].starts_with("0 "));
     table(&rows, "", &[])
-        + "nothing to compare with: name an image by --against, or explain it again after the next \
-           build; --json prints all\n"
+        + "nothing to compare with: name an image with --against, or run this again after the next \
+           build; --json prints everything\n"
 }

@@ -158,10 +158,7 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
         Ok(lock) if lock.exists() => release::fetch(&lock, store).map(Some),
         Ok(_) => Ok(None),
         Err(error) => {
-            text::say(
-                "note",
-                &format!("the compiler is not fetched, since {error:#}"),
-            );
+            text::say("note", &format!("the compiler is not fetched: {error:#}"));
             Ok(None)
         }
     }
@@ -172,8 +169,8 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
         note!(
-            "nothing is fetched for Crateyard's own programs: the flake does not tell what they \
-             need ({error:#})"
+            "nothing is fetched for Crateyard's own programs: the flake does not list their inputs \
+             ({error:#})"
         );
         None
     })

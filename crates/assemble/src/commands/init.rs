@@ -19,7 +19,7 @@ use crate::native;
 /// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
 
-const MALFORMED: &str = "the output of `cargo metadata` is not understood";
+const MALFORMED: &str = "cannot read the output of `cargo metadata`";
 
 const FLAKE: &str = "flake.nix";
 const IMAGES: &str = "images.toml";
@@ -75,8 +75,8 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
     let is_root = directory.canonicalize().ok() == Path::new(root).canonicalize().ok();
     if !is_root {
         bail!(
-            "{} is a member of the workspace in {root}, which has one images.toml for all: \
-             assemble init --workspace {root}",
+            "{} is a member of the workspace in {root}, which has one images.toml for all \
+             members: assemble init --workspace {root}",
             directory.display()
         );
     }
@@ -121,11 +121,11 @@ impl Workspace<'_> {
         }
         let context = || format!("cannot read {}", path.display());
         if flake::is_complete(&fs::read_to_string(&path).with_context(context)?) {
-            print_line(format!("kept  {FLAKE}, which has images already"))?;
+            print_line(format!("kept  {FLAKE}, which already has images"))?;
             return Ok(true);
         }
         print_line(format!(
-            "kept  {FLAKE}, which is there. These lines add the images:"
+            "kept  {FLAKE}, which already exists. These lines add the images:"
         ))?;
         for line in flake::lines_to_add(&self.args.crateyard) {
             print_line(format!("        {line}"))?;
@@ -136,7 +136,7 @@ impl Workspace<'_> {
     fn write_images(&self) -> Result<()> {
         match create(&self.path(IMAGES), &self.guess.text)? {
             true => print_line(format!("wrote {IMAGES}")),
-            false => print_line(format!("kept  {IMAGES}, which is there")),
+            false => print_line(format!("kept  {IMAGES}, which already exists")),
         }
     }
 
@@ -158,7 +158,7 @@ impl Workspace<'_> {
             let line = repository.ignoring_line(name);
             if let Some(line) = line.filter(|_| !repository.tracks(name)) {
                 print_line(format!(
-                    "      git ignores {name} ({line}), and Nix sees what git tracks: `git add \
+                    "      git ignores {name} ({line}), and Nix sees only tracked files: `git add \
                      --force` below tracks it"
                 ))?;
             }
@@ -185,7 +185,7 @@ impl Workspace<'_> {
         };
         if let Some(error) = &unknown {
             print_line(format!(
-                "      which packages of Debian are needed is not known yet: {error:#}"
+                "      the Debian packages that it needs are not known yet: {error:#}"
             ))?;
         }
         for (name, packages) in &needed {

@@ -214,7 +214,10 @@ fn send(layout: &Layout, selection: &Selection, mut command: Command) -> Result<
         .wait()
         .with_context(|| format!("cannot wait for `{shown}`"))?;
     if !status.success() {
-        bail!("`{shown}`: {status}\n  try: see what it says above; is the engine running?");
+        bail!(
+            "`{shown}`: {status}\n  try: read its message above, and check that the engine is \
+             running"
+        );
     }
     written
 }

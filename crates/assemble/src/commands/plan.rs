@@ -44,7 +44,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "cores"])]
     html: Option<PathBuf>,
     /// Simulate a build from scratch on machines with this many cores each
-    #[arg(long, value_name = "N,N…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N,N…",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     cores: Vec<u16>,
     /// Print JSON
     #[arg(long)]
@@ -94,7 +99,7 @@ fn keep(args: &Args, nix: &Nix) -> Result<()> {
     let place = place.display();
     match plan_lock::write(&args.workspace, nix, &flake)? {
         true => print(&format!(
-            "wrote {place}; Nix sees it when git does: git add {place}\n"
+            "wrote {place}; Nix sees it once git tracks it: git add {place}\n"
         )),
         false => print(&format!("{place} is current\n")),
     }

@@ -22,7 +22,7 @@ Examples:
   assemble pull registry.example/team/base@sha256:… base
   assemble pull debian:12 base --platform linux/amd64
 
-An image that `assemble verify` would not call sound is refused. The exit codes are those of push.";
+Refuses an image that is not sound (see `assemble verify`). Exit codes: as `assemble push`.";
 
 /// Fetch an image into an OCI layout, with every digest verified
 #[derive(clap::Args, Debug)]
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// The directory of the layout. It is created if it does not exist
+    /// The directory of the layout, which is created if it does not exist
     #[arg(value_name = "DIRECTORY")]
     destination: PathBuf,
 
@@ -117,7 +117,10 @@ fn check(
     let number = count(report.count(Severity::Error), "error");
     let error = Error::Source {
         place: format!("{}@{}", reference.without_version(), root.digest),
-        reason: format!("not sound, and not pulled: {number}{}", lines.concat()),
+        reason: format!(
+            "the image is not sound, so it was not pulled: {number}{}",
+            lines.concat()
+        ),
         remedy: format!(
             "assemble verify {reference}, which lists all of them; push the image anew"
         ),

@@ -22,8 +22,8 @@ Examples:
   assemble push image.tar --to localhost:5000/app --dry-run --json
   assemble push gateway --to registry.example/gateway:v1 --attest --sign-key cosign.key
 
-Exit codes: 0 done, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused, 7 unreachable,
-8 contradiction, 1 anything else.";
+Exit codes: 0 success, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused,
+7 unreachable, 8 contradiction, 1 other errors.";
 
 /// Send images to a registry: only missing blobs, and tags last
 #[derive(clap::Args, Debug)]

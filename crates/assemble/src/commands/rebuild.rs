@@ -31,8 +31,8 @@ Examples:
   assemble verify registry.example/team/gateway:v1 --public-key cosign.pub \\
       --witnesses 2 --witness-key ann.pub --witness-key bob.pub
 
-Exit codes: 0 the same came out, 1 something else did, or it can't be built; those of push where a registry can't be
-asked.";
+Exit codes: 0 if the rebuilt image is the same, 1 if it differs or can't be built; as `assemble
+push` for errors of a registry.";
 
 /// Build an image again from its provenance alone, compare, and sign the result as a witness
 #[derive(clap::Args)]
@@ -251,8 +251,8 @@ fn without_reference(uri: &str) -> Result<&str> {
         .map_or(address, |(address, _)| address);
     if !address.starts_with("https://") {
         bail!(
-            "the provenance names the repository {address:?}, and only https:// is fetched from \
-             there\n  try: --repository with an address that you trust"
+            "the provenance names the repository {address:?}, but only https:// addresses are \
+             fetched\n  try: --repository with an address that you trust"
         );
     }
     Ok(address)

@@ -17,7 +17,8 @@ use crate::rollout::ship::{self, Sent};
 const EXAMPLES: &str = "\
 Examples:
   assemble resolve -f deploy/manifests --to registry.example/team/ | kubectl apply -f -
-  assemble resolve -f values.yaml --map docker.io/crateyard/gateway=gateway | helm upgrade --install app ./chart -f -
+  assemble resolve -f values.yaml --map docker.io/crateyard/gateway=gateway \\
+      | helm upgrade --install app ./chart -f -
   helm template app ./chart | assemble resolve -f - --to registry.example/team/
   assemble resolve -f deploy/manifests --output resolved/ --json";
 

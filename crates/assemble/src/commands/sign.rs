@@ -16,7 +16,7 @@ Examples:
   assemble sign registry.example/team/gateway@sha256:… --keyless --sign-as both
   assemble verify registry.example/team/gateway:v1 --public-key cosign.pub
 
-The exit codes are those of push.";
+Exit codes: as `assemble push`.";
 
 /// Sign an image in a registry; `push --sign-key` signs while it sends
 #[derive(clap::Args, Debug)]
@@ -40,7 +40,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let reference: Reference = args.reference.parse()?;
     let Some(signer) = args.signer.signer(args.connection.authorities())? else {
-        bail!("nobody signs\n  try: --sign-key cosign.key, or in a CI job --keyless");
+        bail!("no signer is named\n  try: --sign-key cosign.key, or in a CI job --keyless");
     };
     let (client, _) = args.connection.client()?;
     let (digest, was_signed) = crateyard_registry::run(async {

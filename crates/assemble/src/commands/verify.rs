@@ -24,8 +24,8 @@ Examples:
   assemble verify registry.example/team/gateway@sha256:… --public-key cosign.pub
   assemble verify registry.example/team/gateway:v1 --policy policy.toml
 
-Exit codes: 0 the image is sound (and the policy satisfied), 1 it is not or there is no such image; those of push where a registry
-can't be asked.";
+Exit codes: 0 if the image is sound and satisfies the policy, 1 if not or if there is no such image;
+as `assemble push` for errors of a registry.";
 
 /// The number of unreadable referrers that are reported.
 const SHOWN: usize = 5;
@@ -86,15 +86,15 @@ struct PolicyArgs {
     )]
     certificate_identity_regexp: Option<String>,
 
-    /// Who must have vouched for the identity
+    /// Require that this issuer has vouched for the identity
     #[arg(long, value_name = "URL", group = "issuer", requires = "identity")]
     certificate_oidc_issuer: Option<String>,
 
-    /// Who must have vouched for the identity: what matches, from begin to end
+    /// Require that an issuer that this expression matches completely has vouched for the identity
     #[arg(long, value_name = "REGEXP", group = "issuer", requires = "identity")]
     certificate_oidc_issuer_regexp: Option<String>,
 
-    /// The authorities and logs to believe: sigstore's trusted_root.json
+    /// The trusted authorities and logs: sigstore's trusted_root.json
     #[arg(long, value_name = "FILE", requires = "identity")]
     trusted_root: Option<PathBuf>,
 
@@ -139,7 +139,7 @@ impl PolicyArgs {
         policy.witness_keys_needed()?;
         if policy.is_empty() && self.is_given() {
             bail!(
-                "the options about signatures ask for nothing: no signer, and no witness\n  \
+                "the options about signatures require nothing: no signer and no witness\n  \
                  try: --public-key, --certificate-identity, or --witnesses with a number above 0"
             );
         }
@@ -224,7 +224,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let report = match Place::find(&args.image, &args.place.workspace)? {
         // An error on opening the image is a finding too.
         Place::Path(path) if !policy.is_empty() => bail!(
-            "{} is a layout, and signatures are kept in registries\n  try: the reference that it \
+            "{} is a layout, but only registries keep signatures\n  try: the reference that it \
              was pushed to",
             path.display()
         ),

@@ -79,7 +79,7 @@ fn shared_memory() -> Finding {
         bytes => Finding::warning(
             "memory",
             format!("{} in /dev/shm", HumanBytes(bytes.unwrap_or(0))),
-            "large sources lie on disk: a build script that writes down the order of files may \
+            "large sources are kept on disk: a build script that records the order of files may \
              give other bytes",
             "docker run --shm-size=1g …",
         ),
@@ -98,8 +98,13 @@ fn disk() -> Finding {
     let mend = "nix-collect-garbage, or a larger disk";
     match bytes {
         LITTLE_DISK.. => Finding::ok("disk", found),
-        NO_DISK.. => Finding::warning("disk", found, "a larger build may end for want of it", mend),
-        _ => Finding::error("disk", found, "the toolchain alone takes more", mend),
+        NO_DISK.. => Finding::warning(
+            "disk",
+            found,
+            "a larger build may fill the disk and fail",
+            mend,
+        ),
+        _ => Finding::error("disk", found, "the toolchain alone needs more", mend),
     }
 }
 

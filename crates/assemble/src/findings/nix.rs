@@ -137,11 +137,11 @@ fn build_users(config: &Config) -> Option<Finding> {
 
 fn sandbox(config: &Config) -> Finding {
     match config.get("sandbox") {
-        "true" => Finding::ok("sandbox", "on, where the system lets Nix"),
+        "true" => Finding::ok("sandbox", "on, if the system allows it"),
         other => Finding::warning(
             "sandbox",
             format!("sandbox = {other}"),
-            "derivations that download see the machine; units are in cells all the same",
+            "derivations that download see the machine; units still run in cells",
             "remove `sandbox` from NIX_CONFIG and nix.conf",
         ),
     }
@@ -150,14 +150,17 @@ fn sandbox(config: &Config) -> Finding {
 fn substituters(config: &Config) -> Finding {
     let caches = config.get("substituters");
     if !config.has_caches() {
-        return Finding::ok("caches", "none in nix.conf: what no `--cache` has is built");
+        return Finding::ok(
+            "caches",
+            "none in nix.conf: builds only take from caches that `--cache` names",
+        );
     }
     let keys = config.get("trusted-public-keys");
     if keys.is_empty() {
         return Finding::warning(
             "caches",
             format!("{caches}, and no trusted-public-keys"),
-            "nothing is taken from them",
+            "Nix takes nothing from them",
             "add the caches' keys to trusted-public-keys in nix.conf",
         );
     }

@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn inputs_are_kept_and_secrets_are_masked() {
         let event = json!({
-            "inputs": {"channel": "beta", "dry-run": "true", "Deploy_Token": "hush", "apiKey": "hush",
-                       "empty_secret": null},
+            "inputs": {"channel": "beta", "dry-run": "true", "Deploy_Token": "hush",
+                       "apiKey": "hush", "empty_secret": null},
             "sender": {"login": "ann"},
         });
         let found = serde_json::to_value(of_event(event.to_string().as_bytes())).unwrap();

@@ -174,7 +174,8 @@ impl Opened {
         let kind = &manifest.config.media_type;
         if !media_type::is_config(kind) {
             bail!(
-                "{} of {} is no container image but an artifact of type {kind:?}\n  try: --name or \
+                "{} of {} is not a container image but an artifact of type {kind:?}\n  try: \
+                 --name or \
                  --platform of an image",
                 image.descriptor.digest,
                 self.blobs().title()

@@ -144,7 +144,7 @@ impl Kept {
         bytes
             .map(String::from_utf8)
             .transpose()
-            .context("a kept compose file is no text")
+            .context("a saved compose file is not valid UTF-8")
     }
 }
 

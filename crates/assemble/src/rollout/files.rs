@@ -114,7 +114,8 @@ fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
         .and_then(|name| Format::of(&name.to_string_lossy()));
     let Some(format) = format else {
         bail!(
-            "{title} is no manifest by its name\n  try: a name that ends in .yaml, .json or \
+            "{title} does not have the name of a manifest\n  try: a name that ends in .yaml, \
+             .json or \
              .container"
         );
     };
@@ -150,7 +151,7 @@ fn text_of(path: &Path) -> Result<String> {
 
 fn check_size(size: u64, title: &str) -> Result<()> {
     if size > MAX_FILE {
-        bail!("{title} has more than {MAX_FILE} bytes, and no manifest has");
+        bail!("{title} has more than {MAX_FILE} bytes, which is too large for a manifest");
     }
     Ok(())
 }
@@ -177,7 +178,7 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         } else if kind.is_file() && Format::of(&name).is_some() {
             found.push(path);
         } else if kind.is_symlink() && Format::of(&name).is_some() {
-            note!("{} is a link and is passed over", path.display());
+            note!("{} is a link, which is skipped", path.display());
         }
         if found.len() > MAX_FILES {
             bail!(

@@ -98,7 +98,7 @@ impl Kubectl {
             let written = self.written(manifests)?;
             ensure!(
                 place(&mut objects, &written, namespace),
-                "kubectl reads the manifests in two ways, so nothing tells which objects name no \
+                "kubectl reads the manifests in two ways, so it is unclear which objects name no \
                  namespace\n  try: a namespace in each object, and no --namespace"
             );
         }

@@ -22,7 +22,7 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
     let wanted = read(kubectl, manifests)?;
     if let Some(unnamed) = wanted.iter().find(|object| Key::of(object).is_none()) {
         bail!(
-            "an object of kind {} has no name, so nothing tells what runs of it\n  try: \
+            "an object of kind {} has no name, so its running copy can't be found\n  try: \
              metadata.name",
             clean(&unnamed["kind"].to_string())
         );
@@ -123,7 +123,7 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
         kubectl.run(&arguments, "").with_context(|| {
             format!(
                 "{key} is not rolled out{}\n  try: kubectl describe {resource} {namespace}, or \
-                 back to what ran before: assemble deploy --rollback",
+                 restore what ran before: assemble deploy --rollback",
                 pods(kubectl, step).unwrap_or_default()
             )
         })?;
@@ -213,7 +213,8 @@ pub fn describe_staying(staying: &[Key]) -> String {
                 .map(|key| clean(&key.to_string()).into_owned())
                 .collect();
             format!(
-                "{} of that deployment stay as they are, being new, secret or too large to keep: \
+                "{} of that deployment stay as they are, because they are new, secret or too \
+                 large to keep: \
                  {}\n",
                 count(keys.len(), "object"),
                 names.join(", ")

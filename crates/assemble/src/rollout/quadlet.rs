@@ -128,7 +128,7 @@ impl Units {
                 // The name of a file may begin with a dash, and must not count as an option.
                 self.systemctl(&["restart", "--", &service]).with_context(|| {
                     format!(
-                        "{service} did not start\n  try: journalctl --unit={service}, or back to \
+                        "{service} did not start\n  try: journalctl --unit={service}, or restore \
                          what ran before: assemble deploy --rollback"
                     )
                 })?;

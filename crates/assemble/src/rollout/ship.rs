@@ -152,7 +152,7 @@ fn digest(source: &Source, path: &Path) -> Result<Digest> {
     match all.into_iter().collect::<Vec<_>>().as_slice() {
         [only] => Ok((*only).clone()),
         several => bail!(
-            "{} has {} images, and one is wanted",
+            "{} has {} images; expected one",
             path.display(),
             several.len()
         ),

@@ -322,7 +322,7 @@ fn options_that_name_nobody_do_not_accept_an_unsigned_image() {
         (witness.to_vec(), "--witnesses"),
         (
             [&witness[..], &["--witnesses", "0"]].concat(),
-            "ask for nothing",
+            "require nothing",
         ),
         ([policy, issuer].concat(), "cannot be used with"),
         ([policy, witness].concat(), "cannot be used with"),

@@ -75,7 +75,7 @@ impl fmt::Display for Summary {
         let newest = self.newest.as_deref().unwrap_or("never");
         write!(
             f,
-            "{} advisories of RustSec, the newest of {newest}",
+            "{} advisories of RustSec, the newest from {newest}",
             self.rustsec
         )?;
         match self.debian {
@@ -131,7 +131,7 @@ fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
         return Ok(PathBuf::from(place));
     }
     if !crateyard_web::is_private(place) {
-        bail!("{option} {place:?}: anybody on the way could change it\n  try: https://");
+        bail!("{option} {place:?}: anyone on the network could change the data\n  try: https://");
     }
     Copy::of(place)?.update(option, is_offline)
 }
@@ -172,7 +172,7 @@ impl<'a> Copy<'a> {
         match self.fetch(is_there) {
             Ok(()) => Ok(self.content.clone()),
             Err(error) if is_there => {
-                warning!("{error:#}; going on with the copy of the last time");
+                warning!("{error:#}; using the copy of the last download");
                 Ok(self.content.clone())
             }
             Err(error) => {

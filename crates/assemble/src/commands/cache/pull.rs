@@ -47,8 +47,7 @@ pub fn run(args: Args) -> Result<()> {
                 .flat_map(|it| ["--store".into(), it.into()]),
         );
         command.extend(paths.into_iter().map(Into::into));
-        nix.read(command)
-            .context("not all of it is in the caches")?;
+        nix.read(command).context("the caches lack a part of it")?;
         return Ok(());
     };
     let paths = find_build(&args, name)?;
@@ -62,7 +61,7 @@ pub fn run(args: Args) -> Result<()> {
     let output = command.output().context("cannot start nix-store")?;
     if !output.status.success() {
         bail!(
-            "not all of the build {name:?} is in the caches: {}",
+            "the caches lack a part of the build {name:?}: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
@@ -84,5 +83,5 @@ fn find_build(args: &Args, name: &str) -> Result<BTreeSet<StorePath>> {
             return Ok(paths);
         }
     }
-    bail!("no cache has a build named {name:?}; web servers and s3 name none")
+    bail!("no cache has a build named {name:?}; caches on web servers and S3 have no named builds")
 }

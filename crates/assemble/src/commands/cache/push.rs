@@ -25,10 +25,12 @@ const EXAMPLES: &str = "\
 Examples:
   assemble cache push --to /srv/cache --sign-key main.key
   assemble cache push --to 's3://bucket?endpoint=s3.example' --sign-key main.key
-  assemble cache push --to pack:.cache/units --name \"$BRANCH\"             key in CRATEYARD_SIGN_KEY
+  CRATEYARD_SIGN_KEY=… assemble cache push --to pack:.cache/units --name \"$BRANCH\"
   assemble cache push --to oci://registry.example/team/cache:main --sign-key main.key
   assemble cache push --to oci://registry.example/team/cache:pr-7 --sign-key pr.key \\
-      --cache oci://registry.example/team/cache:main --trusted-key main-1:…   without what main has";
+      --cache oci://registry.example/team/cache:main --trusted-key main-1:…
+
+The last example does not send paths that the cache of main has.";
 
 /// Send builds to a cache: images, units, toolchain, and everything evaluation reads
 ///
@@ -41,7 +43,7 @@ pub struct Args {
     /// The target: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
     #[arg(long, value_name = "CACHE")]
     to: Address,
-    /// Name of the build. The cache keeps what it needs as long as the name exists
+    /// The build's name; the cache keeps the build's paths as long as the name exists
     #[arg(long, value_name = "NAME", default_value = "latest", value_parser = parse_name)]
     name: String,
     /// The file with the signing key; without it CRATEYARD_SIGN_KEY holds the key itself

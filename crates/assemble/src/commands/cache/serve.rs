@@ -31,7 +31,7 @@ pub fn run(args: Args) -> Result<()> {
     crateyard_registry::run(async {
         let addresses: Vec<_> = args.caches.addresses().iter().collect();
         if let Some(other) = addresses.iter().find(|address| !address.needs_server()) {
-            bail!("{other} needs no server: Nix reads it by itself");
+            bail!("{other} needs no server, because Nix reads it directly");
         }
         let caches = open_packs(&addresses, &client, &args.caches.trusted()).await;
         if caches.is_empty() {

@@ -24,7 +24,7 @@ pub fn is_complete(text: &str) -> bool {
 pub fn lines_to_add(crateyard: &str) -> [String; 4] {
     [
         format!("inputs.crateyard.url = \"{crateyard}\";"),
-        "# `outputs` is given crateyard too, and all that it makes today is the last argument:"
+        "# Give `outputs` the argument crateyard, and pass its present result as the last argument:"
             .to_owned(),
         "outputs = { self, crateyard, … }:".to_owned(),
         format!("  crateyard.lib.addImages {SOURCE} ( … );"),

@@ -39,7 +39,7 @@ pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> 
     let file = images.canonicalize()?;
     ensure!(
         std::fs::read_to_string(&file)? == description.source.text(),
-        "{shown} has changed while its downloads were hashed; run this again"
+        "{shown} changed while its downloads were hashed; run this again"
     );
     write_atomically(&file, text.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
     for ((part, each), hash) in unpinned.iter().zip(&hashes) {

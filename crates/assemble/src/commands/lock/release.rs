@@ -56,12 +56,11 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
         lock.release, lock.date, choice.reason
     ))?;
     for reason in without {
-        eprintln!("note: {reason}, so that nothing is pinned for that platform");
+        eprintln!("note: {reason}, so nothing is pinned for that platform");
     }
     for (name, reason) in lacking {
         eprintln!(
-            "note: {name} is pinned by its archive alone, for its files were not to be had: \
-             {reason}"
+            "note: {name} is pinned by its archive alone, because its files can't be had: {reason}"
         );
     }
     let state = if is_same { "is up to date" } else { "written" };

@@ -49,7 +49,7 @@ fn keys_of(source: &DebianSource, workspace: &Path) -> Result<Keys> {
     let path = workspace.join(file);
     ensure!(
         path.exists(),
-        "there is no file {}; save the key that the vendor publishes there",
+        "there is no file {}; save the vendor's public key there",
         path.display()
     );
     let keys = Keys::read(&path)?;

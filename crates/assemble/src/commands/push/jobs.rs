@@ -127,7 +127,7 @@ fn is_path(image: &str, described: &[String]) -> bool {
 
 /// Whether this directory or one above it has a flake.
 fn is_in_flake() -> anyhow::Result<bool> {
-    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    let here = std::env::current_dir().context("cannot find the current directory")?;
     Ok(here
         .ancestors()
         .any(|directory| directory.join("flake.nix").is_file()))

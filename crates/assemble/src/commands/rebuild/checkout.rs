@@ -54,7 +54,7 @@ impl Checkout {
             matches!(commit.len(), 40 | 64) && commit.bytes().all(|it| it.is_ascii_hexdigit());
         ensure!(
             is_hash,
-            "{commit:?} is no hash of a commit: 40 or 64 hexadecimal digits"
+            "{commit:?} is not the hash of a commit, which has 40 or 64 hexadecimal digits"
         );
         let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
         let place = tempfile::Builder::new()
@@ -113,9 +113,7 @@ impl Checkout {
             }
             match self.hash(Path::new(name))? {
                 Some(own) if own == *wanted => continue,
-                Some(_) => {
-                    differences.push(format!("source {name}: the commit has another content"))
-                }
+                Some(_) => differences.push(format!("source {name}: the commit has other content")),
                 None => differences.push(format!("source {name}: the commit has no such file")),
             }
         }

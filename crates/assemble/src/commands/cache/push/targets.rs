@@ -138,7 +138,7 @@ impl Push<'_> {
         keys.push(self.key.secret.public());
         let refused = index.retain_signed(&keys)?;
         if refused > 0 {
-            warning!("{refused} paths are signed by no trusted key; removed");
+            warning!("removed {refused} paths that no trusted key has signed");
         }
         let known: BTreeSet<StorePath> = index.paths()?;
         let lacking = self.lacking()?;
