@@ -26,7 +26,7 @@ let
       { allRefs = true; };
 in
 if parts == null then
-  throw "Cargo.lock names the source \"${source}\", which is no git source with a commit"
+  throw "Cargo.lock names the source \"${source}\", which is not a git source with a commit"
 else
   builtins.fetchGit (
     ref

@@ -270,7 +270,7 @@ fn verify_gives_a_verdict() {
     assert!(text(&output.stdout).contains("NOT SOUND"));
     let (code, error) = fails(&["verify", "./nothing"]);
     assert!(
-        code == 1 && error.contains("\"./nothing\" is no image"),
+        code == 1 && error.contains("\"./nothing\" is not an image"),
         "{error}"
     );
 }

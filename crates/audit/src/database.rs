@@ -124,7 +124,8 @@ impl Database {
         let mut reader = tar::Reader::new(GzDecoder::new(file).take(BYTES));
         let mut account = Account::default();
         let damaged = |error: tar::TarError| {
-            let problem = format!("it is no .tar.gz: {error}\n  try: a directory, or another copy");
+            let problem =
+                format!("it is not a .tar.gz: {error}\n  try: a directory, or another copy");
             Error::form(path.display().to_string(), problem)
         };
         while let Some(entry) = reader.next_entry().map_err(damaged)? {

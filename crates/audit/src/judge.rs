@@ -138,7 +138,7 @@ fn of_linked(
 ) -> (Status, String) {
     let absent = Status::NotAffected(Justification::VulnerableCodeNotPresent);
     let Ok(version) = linked.version.parse::<Version>() else {
-        let reason = format!("{:?} is no version that can be compared", linked.version);
+        let reason = format!("{:?} is not a version that can be compared", linked.version);
         return (Status::UnderInvestigation, reason);
     };
     match advisory.about(&version) {

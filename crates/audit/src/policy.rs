@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Day {
         match is_date {
             true => Ok(Day(text)),
             false => Err(serde::de::Error::custom(format!(
-                "{text:?} is no day such as 2027-03-01"
+                "{text:?} is not a day such as 2027-03-01"
             ))),
         }
     }
@@ -184,7 +184,7 @@ mod tests {
             ),
             (
                 "version = 1\n[[ignore]]\nid = 'A'\nreason = 'r'\nuntil = 'soon'",
-                "\"soon\" is no day",
+                "\"soon\" is not a day",
             ),
             (
                 "version = 1\n[[reach]]\nid = 'A'\nreason = 'r'\nfeatures = []",

@@ -83,10 +83,10 @@ impl Report {
         let text = fs::read_to_string(&path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         let report: Report = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no result of this version", path.display()))?;
+            .with_context(|| format!("{} is not a result of this version", path.display()))?;
         if report.cores != empty.cores {
             bail!(
-                "{} was measured on {} cores, and here are {}: times would not compare",
+                "{} was measured on {} cores, and this machine has {}: the times can't be compared",
                 path.display(),
                 report.cores,
                 empty.cores

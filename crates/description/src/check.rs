@@ -76,7 +76,7 @@ fn check_sets(description: &Description, problems: &mut Vec<Problem>) {
         if way.into_iter().any(|below| below == *name) {
             let problem = description.source.problem(
                 beyond.span(),
-                format!("the set `{name}` would go beyond itself"),
+                format!("the set `{name}` would extend itself"),
             );
             problems.push(problem.help("drop one of these `beyond`"));
         }
@@ -86,7 +86,7 @@ fn check_sets(description: &Description, problems: &mut Vec<Problem>) {
 fn missing_set(description: &Description, set: &str, span: Range<usize>, user: &str) -> Problem {
     let names: Vec<&str> = description.debian.sets.keys().map(String::as_str).collect();
     let message =
-        format!("{user} wants the set of packages `{set}`, which [debian.sets] does not have");
+        format!("{user} needs the set of packages `{set}`, which [debian.sets] does not have");
     let help = format!(
         "add [debian.sets.{set}] with its `packages`; {}",
         suggestion(set, "sets", names.iter().copied())
@@ -109,7 +109,7 @@ fn check_user_numbers(description: &Description, problems: &mut Vec<Problem>) {
         let number = user.get_ref().uid;
         if let Some(other) = seen.insert(number, user) {
             let message = format!(
-                "the users `{}` and `{}` have one number, {number}",
+                "the users `{}` and `{}` have the same number, {number}",
                 other.get_ref().name,
                 user.get_ref().name
             );
@@ -135,7 +135,7 @@ const RESERVED: [(&str, &str); 3] = [
     ),
     (
         "default",
-        "`docker buildx bake` builds the group of that name, all images, where none is asked for",
+        "`docker buildx bake` builds the group of that name, all images, if no group is named",
     ),
 ];
 

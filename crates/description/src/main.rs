@@ -98,7 +98,7 @@ impl Arguments {
                 let value = value.ok_or_else(|| usage(format!("`{argument}` has no value")))?;
                 options.push((argument.clone(), value.clone()));
             } else if argument.starts_with("--") || file.is_some() {
-                return Err(usage(format!("`{argument}` is not known here")));
+                return Err(usage(format!("unknown argument `{argument}`")));
             } else {
                 file = Some(PathBuf::from(argument));
             }
@@ -180,7 +180,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         bad_data(format!(
-            "error: `{}` is not UTF-8: byte {at} is the first that is wrong",
+            "error: `{}` is not UTF-8: byte {at} is the first invalid one",
             path.display()
         ))
     })

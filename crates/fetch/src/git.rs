@@ -80,7 +80,7 @@ pub(crate) fn evaluate(arguments: &[impl AsRef<OsStr>], store: Option<&str>) -> 
 
 /// Returns the arguments of `builtins.fetchGit` for a source such as `git+URL?branch=NAME#COMMIT`.
 fn arguments(source: &str) -> Result<serde_json::Value> {
-    let wrong = || format!("{source:?} is no git source with a commit");
+    let wrong = || format!("{source:?} is not a git source with a commit");
     let (url, commit) = source
         .strip_prefix("git+")
         .and_then(|rest| rest.split_once('#'))

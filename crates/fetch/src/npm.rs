@@ -194,7 +194,7 @@ fn store_name(path: &str) -> Result<&str> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let (_, name) = name
         .split_once('-')
-        .with_context(|| format!("{path} is no path of the store"))?;
+        .with_context(|| format!("{path} is not a store path"))?;
     Ok(name)
 }
 

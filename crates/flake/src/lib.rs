@@ -249,7 +249,7 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
 fn flake_at(directory: &Path) -> Result<String> {
     let shown = directory.display();
     if !directory.is_dir() {
-        bail!("{shown} is no directory\n  try: the directory with flake.nix and images.toml");
+        bail!("{shown} is not a directory\n  try: the directory with flake.nix and images.toml");
     }
     let text = directory.to_str().filter(|text| !text.contains(['#', '?']));
     let text = text.with_context(|| {
@@ -322,7 +322,7 @@ mod tests {
         );
         assert_eq!(flake_at(Path::new(".")).unwrap(), ".");
         let error = flake_at(Path::new("nixpkgs")).unwrap_err().to_string();
-        assert!(error.contains("no directory"), "{error}");
+        assert!(error.contains("not a directory"), "{error}");
         for odd in ["a#b", "a?b"] {
             std::fs::create_dir(path.join(odd)).unwrap();
             assert!(flake_at(&path.join(odd)).is_err(), "{odd}");

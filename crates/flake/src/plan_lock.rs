@@ -87,14 +87,18 @@ fn kept(workspace: &Path) -> Result<Option<Files>> {
             let found = found.with_context(|| format!("cannot read {}", place.display()))?;
             ensure!(
                 found.is_dir(),
-                "{} is no directory: `assemble plan --write` keeps the plan there; move it away",
+                "{} is not a directory: `assemble plan --write` keeps the plan there; move it away",
                 place.display()
             );
         }
     }
     read(&place, |path| {
         let is_file = fs::symlink_metadata(path)?.is_file();
-        ensure!(is_file, "{} is no regular file: remove it", path.display());
+        ensure!(
+            is_file,
+            "{} is not a regular file: remove it",
+            path.display()
+        );
         Ok(fs::read(path)?)
     })
     .map(Some)

@@ -433,7 +433,7 @@ fn one(name: &OsStr) -> io::Result<&OsStr> {
 
 fn leads_away(below: &Path) -> io::Error {
     let reason = format!(
-        "{:?} is no path below a directory",
+        "{:?} is not a path below a directory",
         below.display().to_string()
     );
     io::Error::new(ErrorKind::InvalidInput, reason)

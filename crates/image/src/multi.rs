@@ -62,7 +62,7 @@ fn refuse_equal_platforms(manifests: &[Descriptor]) -> Result<()> {
             return Err(Error::spec(
                 "layouts",
                 format!("two layouts are for {platform}"),
-                "an index has one image a platform",
+                "an index has one image for each platform",
             ));
         }
     }

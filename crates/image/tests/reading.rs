@@ -342,7 +342,7 @@ fn hostile_layers_get_a_verdict() {
         (
             vec![("h", Link, "nowhere", b"")],
             Severity::Warning,
-            "no earlier file",
+            "not an earlier file",
         ),
         (
             vec![("/abs", Regular, "", b"x")],
@@ -421,7 +421,7 @@ fn damage_of_every_kind_is_found() {
         ("digest", flip(&layer)),
         ("digest", flip(&config)),
         ("digest", flip(&image)),
-        ("bytes and should have", cut(&layer)),
+        ("bytes, but should have", cut(&layer)),
         (
             "is not in",
             Box::new(|root| fs::remove_file(root.join(&layer)).unwrap()),

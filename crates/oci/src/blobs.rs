@@ -45,7 +45,10 @@ pub fn read_document_bytes(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result
         .read_to_end(&mut bytes)
         .map_err(|error| Error::damaged(&what, error.to_string()))?;
     if bytes.len() as u64 != descriptor.size {
-        let problem = format!("it has not the {} bytes of its descriptor", descriptor.size);
+        let problem = format!(
+            "it does not have the {} bytes of its descriptor",
+            descriptor.size
+        );
         return Err(Error::damaged(what, problem));
     }
     let digest = descriptor.digest.of_same_kind(&bytes);

@@ -60,10 +60,10 @@ impl Document {
             ));
         }
         let raw: Raw = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("no manifest and no index: {error}"))?;
+            .map_err(|error| format!("neither a manifest nor an index: {error}"))?;
         if raw.schema_version != 2 {
             return Err(format!(
-                "schemaVersion is {}, supported is 2",
+                "schemaVersion is {}, but only 2 is supported",
                 raw.schema_version
             ));
         }
@@ -125,7 +125,7 @@ fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
     let media_type = match (raw.media_type.as_deref(), expected) {
         (Some(own), Some(expected)) if own != expected => {
             return Err(format!(
-                "calls itself {own:?} but was announced as {expected:?}"
+                "has the media type {own:?}, but its descriptor says {expected:?}"
             ));
         }
         (Some(own), _) => own,
@@ -135,7 +135,7 @@ fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
     };
     if !media_type::is_manifest_or_index(media_type) {
         return Err(format!(
-            "{media_type:?} is no manifest or index that is supported"
+            "{media_type:?} is not a supported manifest or index"
         ));
     }
     Ok(media_type.to_owned())

@@ -83,7 +83,8 @@ impl Layout {
             return Err(Error::Unsupported {
                 what: path.display().to_string(),
                 problem:
-                    "this is no image but a pipe, a socket or a device; give a directory or a file"
+                    "this is not an image but a pipe, a socket or a device; give a directory or a \
+                     file"
                         .to_owned(),
             });
         };
@@ -198,7 +199,7 @@ impl Layout {
         if size == expected {
             return Ok(blob);
         }
-        let problem = format!("it has {size} bytes and should have {expected}");
+        let problem = format!("it has {size} bytes, but should have {expected}");
         let what = format!("blob {digest} of {}", self.path.display());
         Err(Error::damaged(what, problem))
     }
@@ -289,7 +290,7 @@ fn open_archive(tarball: Tarball, budget: &Arc<Budget>) -> Result<(Store, Index)
     }
     Err(Error::Unsupported {
         what: path.display().to_string(),
-        problem: "this is no image: neither oci-layout with index.json (an OCI archive) nor \
+        problem: "this is not an image: neither oci-layout with index.json (an OCI archive) nor \
                   manifest.json (a docker archive) is in it"
             .to_owned(),
     })
@@ -304,7 +305,7 @@ fn check_marker(path: &Path, budget: &Budget, bytes: &[u8]) -> Result<()> {
     Err(Error::Unsupported {
         what: path.display().to_string(),
         problem: format!(
-            "it is a layout of version {:?}, only {} is known",
+            "it is a layout of version {:?}, but only {} is supported",
             marker.version,
             LayoutMarker::VERSION
         ),

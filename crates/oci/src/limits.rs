@@ -218,8 +218,10 @@ pub(crate) fn refuse_hole(what: &str, metadata: &std::fs::Metadata) -> Result<()
     if size < SPARSE || stored >= size / 64 {
         return Ok(());
     }
-    let problem =
-        format!("it is a sparse file of {size} bytes with {stored} on the disk, which is no image");
+    let problem = format!(
+        "it is a sparse file of {size} bytes with {stored} on the disk, which can't be an \
+                 image"
+    );
     Err(too_much(what, problem))
 }
 

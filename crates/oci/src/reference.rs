@@ -264,7 +264,7 @@ impl FromStr for Reference {
 fn parse(text: &str) -> Result<Reference, String> {
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!(
-            "{scheme}:// is no part of a reference; plain HTTP has an option of its own"
+            "a reference can't contain {scheme}://; there is an option for plain HTTP"
         ));
     }
     let (name, digest) = match text.split_once('@') {
@@ -351,7 +351,7 @@ fn check_registry(registry: &str) -> Result<(), String> {
     if is_name || is_address {
         Ok(())
     } else {
-        Err(format!("{host:?} is no host name"))
+        Err(format!("{host:?} is not a host name"))
     }
 }
 

@@ -38,7 +38,7 @@ pub fn check(records: &[Record], args: &[String], configuration: &Configuration)
     let at = configuration.locate(first);
     if missing.iter().any(|linker| linker.starts_with('/')) {
         bail!(
-            "{at}: the linker {first} is no program of the toolchain\n  Name a program that a \
+            "{at}: the linker {first} is not a program of the toolchain\n  Name a program that a \
              package of Debian has, such as `clang`"
         );
     }

@@ -40,8 +40,8 @@ fn make_plan() -> Result<()> {
     let request: Request = read(&passed("requestPath")?, "a request for a plan")?;
     if request.version != FORMAT {
         bail!(
-            "the request has format {}, this planner knows {FORMAT}: take both from one revision \
-             of Crateyard",
+            "the request has format {}, but this planner reads {FORMAT}: use the same revision of \
+             Crateyard for both",
             request.version
         );
     }

@@ -197,7 +197,7 @@ fn definition(source: &str) -> Result<(String, Table)> {
     let index = match source.strip_prefix("registry+") {
         Some(url) => url,
         None if source.starts_with("sparse+") => source,
-        None => bail!("the lock names the source {source:?}, which is of no known kind"),
+        None => bail!("the lock names the source {source:?}, whose kind is unknown"),
     };
     table.insert("registry".into(), index.into());
     Ok((source.to_owned(), table))

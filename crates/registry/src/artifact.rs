@@ -65,7 +65,7 @@ impl Repository {
         let manifest = self.manifest(&version).await?;
         let layer = manifest.as_ref().and_then(first_layer);
         let layer = layer.ok_or_else(|| {
-            let detail = format!("{} is no artifact with a document", artifact.digest);
+            let detail = format!("{} is not an artifact with a document", artifact.digest);
             self.contradiction_of(format!("GET manifests/{version}"), detail)
         })?;
         self.small_blob(layer).await

@@ -97,7 +97,7 @@ impl fmt::Display for Wrong {
             Wrong::Number => f.write_str("is not a port; ports go from 1 to 65535"),
             Wrong::Protocol => write!(
                 f,
-                "has no protocol that OCI knows; there are {}",
+                "has an unknown protocol; OCI knows {}",
                 PROTOCOLS.join(", ")
             ),
         }

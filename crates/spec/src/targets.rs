@@ -113,7 +113,7 @@ impl std::fmt::Display for TargetsError {
             TargetsError::Form(error) => write!(f, "not a list of targets: {error}"),
             TargetsError::Version(version) => write!(
                 f,
-                "a list of targets of version {version}; this program reads version \
+                "a list of targets of version {version}, but this program reads version \
                  {TARGETS_FORMAT}"
             ),
         }

@@ -20,7 +20,7 @@ impl<'de> Deserialize<'de> for Version {
         match u32::deserialize(deserializer)? {
             VERSION => Ok(Version),
             other => Err(serde::de::Error::custom(format!(
-                "version {other} is not understood, only version {VERSION}"
+                "version {other} is unknown; this program reads version {VERSION}"
             ))),
         }
     }

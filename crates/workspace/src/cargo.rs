@@ -106,8 +106,8 @@ impl Cargo {
     pub fn warn(&self) {
         for program in self.configuration.iter().flat_map(|it| &it.refused) {
             warning!(
-                "{program} names a program, which is not run\n  \
-                 try: your own $CARGO_HOME/config.toml, or {TRUST}=1 if you trust this workspace"
+                "{program} names a program, which is not run\n  try: your own \
+                 $CARGO_HOME/config.toml, or {TRUST}=1 if you trust this workspace"
             );
         }
     }

@@ -71,11 +71,11 @@ fn check_file(path: &Path, top: &Path) -> Result<()> {
     let metadata = fs::metadata(&place)?;
     ensure!(
         metadata.is_file() || metadata.is_dir(),
-        "{shown} is no regular file, but a pipe, a socket or a device\n  try: put a file there"
+        "{shown} is not a regular file, but a pipe, a socket or a device\n  try: put a file there"
     );
     ensure!(
         metadata.len() <= MOST,
-        "{shown} has {} bytes, and no such file has more than {MOST}",
+        "{shown} has {} bytes, more than the limit of {MOST}",
         metadata.len()
     );
     Ok(())

@@ -40,7 +40,7 @@ pub fn check(workspace: &Path) -> Result<()> {
     for (name, command) in needed.clone() {
         if !workspace.join(name).exists() {
             bail!(
-                "there is no {}; this writes it: {command}",
+                "there is no {}; to write it: {command}",
                 workspace.join(name).display()
             );
         }
@@ -55,7 +55,7 @@ pub fn check(workspace: &Path) -> Result<()> {
             None => ("git does not track it".to_owned(), ""),
         };
         bail!(
-            "Nix does not see {}: {why}, and of a repository Nix sees what git tracks. This cures \
+            "Nix does not see {}: {why}, and Nix sees only tracked files of a repository. To fix \
              it: git add{option} {name}",
             workspace.join(name).display()
         );

@@ -158,7 +158,7 @@ fn undeclared() -> Result<()> {
     contains(
         &said,
         &[
-            "images.toml:6:19: error: the flake hands over no part `web`",
+            "images.toml:6:19: error: the flake passes no part `web`",
             "did you mean `wob`?",
             "add `parts.web = …;`",
         ],

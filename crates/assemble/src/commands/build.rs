@@ -145,7 +145,8 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn lines_of(name: &str, path: &Path, place: &Path) -> Result<Vec<Line>> {
-    let layout = Layout::open(place).with_context(|| format!("{} is no image", place.display()))?;
+    let layout =
+        Layout::open(place).with_context(|| format!("{} is not an image", place.display()))?;
     let images = layout.images()?;
     let containers = images.iter().filter(|image| !image.is_attestation());
     containers

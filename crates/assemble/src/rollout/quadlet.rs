@@ -106,7 +106,7 @@ impl Units {
         bytes
             .map(String::from_utf8)
             .transpose()
-            .context("a kept unit is no text")
+            .context("a saved unit is not valid UTF-8")
     }
 
     fn remove(&self, file: &Path) -> Result<()> {

@@ -92,7 +92,7 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let pipe = |path: &Path| {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     };
-    expect_refused(pipe, "no regular file");
+    expect_refused(pipe, "not a regular file");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(super) fn prepare(trial: &Trial, names: &[String]) -> Result<()> {
 /// # Errors
 /// When a source can't be downloaded.
 pub(super) fn fetch(trial: &Trial, debian_lock: &Path) -> Result<()> {
-    let own = std::env::current_exe().context("cannot find the own program")?;
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
     let lock = debian_lock.display().to_string();
     trial
         .run(&own.to_string_lossy(), &["fetch", "--lock", &lock])

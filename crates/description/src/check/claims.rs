@@ -150,7 +150,7 @@ pub(crate) fn check_paths(
                 (claim, other)
             };
             let message = format!(
-                "two things at `{}` in the image `{}`: {} and {}",
+                "`{}` in the image `{}` has two contents: {} and {}",
                 claim.path,
                 image.name.get_ref(),
                 first.what,

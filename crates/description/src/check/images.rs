@@ -27,8 +27,9 @@ pub(super) fn check_base(description: &Description, image: &Image, problems: &mu
             let problem = missing_set(description, set, span.clone(), &user);
             problems.push(match image.fields.base {
                 Some(_) => problem,
-                None => problem
-                    .note("every image stands on the set `base` unless it has a `base` of its own"),
+                None => problem.note(
+                    "every image is based on the set `base` unless it has a `base` of its own",
+                ),
             });
         }
     }
@@ -43,7 +44,8 @@ pub(super) fn check_base(description: &Description, image: &Image, problems: &mu
                 .source
                 .problem(span, message)
                 .note(
-                    "what the base already has is not known, so nothing can be resolved against it",
+                    "the packages of the base are unknown, so no packages can be resolved on top \
+                     of it",
                 )
                 .help("drop `packages`, or take a set of packages as the base"),
         );

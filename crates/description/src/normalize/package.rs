@@ -91,7 +91,7 @@ impl Description {
         let from = if member.is_some() {
             "the crate's directory"
         } else {
-            "the workspace: the crate is no member of it"
+            "the workspace: the crate is not a member of it"
         };
         let help =
             format!("the path is relative to {from}; only files of the workspace can be used");
@@ -174,7 +174,7 @@ impl Description {
                 let message =
                     format!("the package `{name}` has several binaries, and none of its own name");
                 let help = format!(
-                    "name the one that is meant, for instance \"{name}/{first}\"; {}",
+                    "name one of them, for instance \"{name}/{first}\"; {}",
                     suggestion("", "binaries", package.binaries())
                 );
                 self.source.problem(span, message).help(help)

@@ -25,7 +25,7 @@ impl Description {
             .chain(of_crates)
             .filter(|(name, span)| !known.contains(*name) && once(span))
             .map(|(name, span)| {
-                let message = format!("the flake hands over no part `{name}`");
+                let message = format!("the flake passes no part `{name}`");
                 let line = format!(
                     "add `parts.{name} = …;`, a derivation or a path, to the arguments of \
                      `mkFlake` in flake.nix"

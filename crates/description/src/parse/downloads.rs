@@ -78,8 +78,8 @@ fn address(text: &str) -> Result<(), String> {
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
         return Err(
-            "holds a user name or password, which everybody who has the workspace could read; \
-             download the file yourself, and hand it over as a part of the flake"
+            "holds a user name or password, which everyone with the workspace could read; \
+             download the file yourself, and pass it as a part from the flake"
                 .to_owned(),
         );
     }
@@ -101,7 +101,7 @@ fn check_architectures(part: &Fields, downloads: &[Download]) {
         let Some(architecture) = &download.architecture else {
             if downloads.len() > 1 {
                 let message = format!(
-                    "{} has several downloads, and this is for no architecture of its own",
+                    "{} has several downloads, but this one names no architecture",
                     part.place
                 );
                 let problem = part.reader.problem(span, message);
@@ -178,7 +178,7 @@ mod tests {
             (one("unpack = true, strip = 17"), "is not a possible"),
             (
                 "download = [{ url = \"https://h/a\" }, { url = \"https://h/b\" }]".to_owned(),
-                "for no architecture of its own",
+                "this one names no architecture",
             ),
             (
                 "download = [{ architecture = \"amd64\", url = \"https://h/a\" }, \

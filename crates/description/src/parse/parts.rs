@@ -61,9 +61,10 @@ pub(super) fn read_from(fields: &Fields, is_part: bool) -> String {
         return String::new();
     };
     if !is_part {
-        let problem = fields
-            .reader
-            .problem(from.span(), "`from` is a path in a part, and this is none");
+        let problem = fields.reader.problem(
+            from.span(),
+            "`from` is a path in a part, but this names no part",
+        );
         fields
             .reader
             .report(problem.help("drop `from`, or name a `part`"));

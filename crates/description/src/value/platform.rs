@@ -153,7 +153,8 @@ pub(crate) fn rust_target(text: &str) -> Result<Platform, String> {
             let names: Vec<&str> = MACHINES.iter().map(|machine| machine.rust).collect();
             let names = names.join(", ");
             Err(format!(
-                "is no target that images run on; there are {names}, and each with `musl` for `gnu`"
+                "is not a target that images run on; these are: {names}, each also with `musl` \
+                 for `gnu`"
             ))
         },
         |machine| platform(machine.platform),

@@ -107,7 +107,7 @@ fn open_all(sources: &[(String, &DebianSource)]) -> Result<(Packages, Below)> {
                 return Err(Error::spec(
                     format!("{at}.packages"),
                     format!("{} is given twice", twice.deb.title()),
-                    "give every package once in a layer",
+                    "name each package once in a layer",
                 ));
             }
         }
@@ -133,10 +133,10 @@ fn refuse_two_versions<'a>(packages: impl Iterator<Item = &'a DebianPackage>) ->
             return Err(Error::spec(
                 "debian",
                 format!(
-                    "package {} is there in versions {other} and {}",
+                    "the package {} has the versions {other} and {}",
                     package.name, package.version
                 ),
-                "an image has one version of a package: take one out",
+                "an image has one version of a package: remove one",
             ));
         }
     }
@@ -608,9 +608,7 @@ fn read_certificates(deb: &Deb, certificates: &mut BTreeMap<String, Vec<u8>>) ->
         }
         let limit = (CERTIFICATES_LIMIT - total) as u64;
         if entry.size > limit {
-            return Err(damaged(
-                "its certificates are unreasonably large".to_owned(),
-            ));
+            return Err(damaged("its certificates are too large".to_owned()));
         }
         let mut bytes = Vec::new();
         data.read_to_end(&mut bytes)

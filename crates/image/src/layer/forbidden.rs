@@ -66,7 +66,7 @@ fn found(path: &str, problem: &str) -> Error {
     Error::spec(
         format!("/{path}"),
         problem,
-        "build it so that nothing of the machine gets into it, or drop the text from forbidden",
+        "build it so that it contains nothing of the machine, or remove the text from `forbidden`",
     )
 }
 

@@ -186,7 +186,7 @@ impl Entries<'_> {
             }
             _ => {
                 let problem = format!(
-                    "it is a hard link to {:?}, which is no earlier file of the layer",
+                    "it is a hard link to {:?}, which is not an earlier file of the layer",
                     shown(target.as_bytes())
                 );
                 self.find(Severity::Warning, subject.to_owned(), problem);
