@@ -20,7 +20,7 @@
     {
       inherit lib;
 
-      packages = import ./nix/elsewhere.nix (forEach (
+      packages = (import ./nix/elsewhere.nix).add (forEach (
         system:
         let
           foundation = lib.foundationFor system;
@@ -81,6 +81,9 @@
       );
 
       devShells = forEach (system: { default = made.${system}.shell; });
+
+      # `nix fmt`, also on systems that build nothing.
+      formatter = lib.formattersOf made;
 
       templates = import ./nix/templates.nix;
     };

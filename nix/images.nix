@@ -63,6 +63,17 @@ let
           host = host.rust;
         }
       );
+  # The release as one tree, with its cargo, clippy and rustfmt. Null if another compiler is used.
+  releaseTree =
+    if rust != null && rust ? all then
+      import ./toolchain/tree.nix
+        {
+          inherit (foundation) cell;
+          tools = [ foundation.tools ];
+        }
+        { release = rust; }
+    else
+      null;
   # The linker that the description asks for in place of the compiler's own.
   linker =
     let
@@ -370,16 +381,12 @@ in
     else
       null;
   # The compiler as one tree, for shells and editors.
-  toolchain =
-    if rust != null && rust ? all then
-      import ./toolchain/tree.nix
-        {
-          inherit (foundation) cell;
-          tools = [ foundation.tools ];
-        }
-        { release = rust; }
-    else
-      debianToolchain;
+  toolchain = if releaseTree == null then debianToolchain else releaseTree;
+  # The formatter, for `nix fmt`.
+  formatter = import ./formatter.nix {
+    inherit (foundation) links;
+    toolchain = releaseTree;
+  };
   targets = packagesAndTargets;
   # The parts that npm makes, and the packages that it installs for them.
   npm = npmParts;

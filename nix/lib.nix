@@ -76,6 +76,7 @@ let
   #   storePaths   { images, binaries, checks }: the store paths of all of them (./store-paths.nix)
   #   toolchain    the compiler as one tree, whose usr/bin a shell can have in its PATH
   #   shell        the compiler as a development shell, for `nix develop`
+  #   formatter    rustfmt of the workspace's release, for `nix fmt` (./formatter.nix)
   #   debianLock   the lock of the Debian packages that everything is made of
   #   toolchainLock  the lock of the compiler; "" if it is Debian's
   #   ownInputs    Crateyard's own inputs that `assemble fetch` brings, as JSON: its locks, and
@@ -197,6 +198,7 @@ let
       shell = import ./shell.nix { inherit system; inherit (usedFoundation) links imageProgram; } {
         inherit (build) toolchain;
       };
+      formatter = lazily "fmt" build.formatter;
       all = usedFoundation.links {
         name = "images";
         entries = images;
@@ -264,7 +266,20 @@ let
       ;
   };
 
-  # The outputs of a flake that has only images: packages, checks and a shell for each system.
+  # The formatters of a flake, from the results of `mkImages` by system. Systems that build nothing
+  # format with the machine's rustup or cargo.
+  formattersOf =
+    made:
+    builtins.listToAttrs (
+      map (system: {
+        name = system;
+        value = import ./formatter.nix { };
+      }) (import ./elsewhere.nix).systems
+    )
+    // builtins.mapAttrs (_: each: each.formatter) made;
+
+  # The outputs of a flake that has only images: packages, checks, a shell and a formatter for each
+  # system.
   mkFlake =
     {
       src,
@@ -292,7 +307,7 @@ let
       each = function: builtins.mapAttrs (_: function) made;
     in
     {
-      packages = import ./elsewhere.nix (each packagesOf);
+      packages = (import ./elsewhere.nix).add (each packagesOf);
       checks = each (
         made:
         checksOf made (if checked == null then builtins.attrNames made.checks else checked)
@@ -300,6 +315,7 @@ let
       );
       legacyPackages = each legacyPackagesOf;
       devShells = each (made: { default = made.shell; });
+      formatter = formattersOf made;
     };
 
   # The outputs of a flake that has others, too: its own, and those that `mkFlake` makes of the same
@@ -315,7 +331,10 @@ let
         in
         theirs // builtins.mapAttrs (system: own: own // (theirs.${system} or { })) made.${name};
     in
-    outputs // builtins.mapAttrs (name: _: add name) made;
+    outputs
+    // builtins.mapAttrs (name: _: add name) (removeAttrs made [ "formatter" ])
+    # A system has one formatter, which is no set of outputs.
+    // { formatter = made.formatter // (outputs.formatter or { }); };
 in
 {
   inherit
@@ -325,6 +344,7 @@ in
     packagesOf
     checksOf
     legacyPackagesOf
+    formattersOf
     foundationFor
     ;
 }

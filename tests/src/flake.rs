@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -14,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("show_lists_everything_and_builds_nothing", show),
         test("check_passes", check),
+        test("fmt_formats_by_the_locked_release", fmt),
         test(
             "a_seed_that_is_not_the_source_s_fails_the_check",
             other_seed,
@@ -57,7 +59,15 @@ fn show() -> Result<()> {
             shown["packages"][system] == *packages,
             "{system} has other packages"
         );
+        ensure!(
+            shown["formatter"][system]["name"] == "fmt",
+            "{system} has no formatter"
+        );
     }
+    ensure!(
+        shown["formatter"]["x86_64-linux"]["name"] == "fmt",
+        "this system has no formatter"
+    );
     let built = fs::read_dir(store.path().join("nix/store"))
         .context("nix has made no store")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -74,6 +84,64 @@ fn show() -> Result<()> {
 fn check() -> Result<()> {
     let flake = format!("git+file://{}", repository().display());
     nix::nix(&["flake", "check", &flake])?;
+    Ok(())
+}
+
+/// The `cargo` in `PATH` only says that it ran, so the formatter of this system must have its own.
+/// Those of other systems have none.
+fn fmt() -> Result<()> {
+    let checkout = Checkout::new()?;
+    let file = "crates/terminal/src/lib.rs";
+    let before = fs::read_to_string(checkout.path().join(file))?;
+    checkout.append(file, "fn   spread( )  {  }\n")?;
+    let tools = tempfile::tempdir()?;
+    let stand_in = tools.path().join("cargo");
+    fs::write(&stand_in, "#!/bin/sh\necho \"called with $*\"\n")?;
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:/usr/bin:/bin", tools.path().display());
+    let format = |arguments: &[&str]| {
+        duct::cmd("nix", arguments)
+            .dir(checkout.path())
+            .env("NIX_CONFIG", nix::configuration())
+            .env("PATH", &path)
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .run()
+    };
+
+    let checked = format(&["fmt", "--", "--check"])?;
+    let said = String::from_utf8_lossy(&checked.stdout);
+    ensure!(
+        !checked.status.success() && said.contains("fn spread() {}"),
+        "nix fmt -- --check says\n{said}{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    let formatted = format(&["fmt"])?;
+    ensure!(
+        formatted.status.success(),
+        "nix fmt says\n{}",
+        String::from_utf8_lossy(&formatted.stderr)
+    );
+    let after = fs::read_to_string(checkout.path().join(file))?;
+    ensure!(
+        after == format!("{before}fn spread() {{}}\n"),
+        "it is not formatted: {}",
+        after.trim_start_matches(&before)
+    );
+
+    for system in ELSEWHERE {
+        let flake = format!("git+file://{}", checkout.path().display());
+        let attribute = format!("{flake}#formatter.{system}");
+        let built = nix::nix(&["build", "--no-link", "--json", &attribute])?;
+        let built: Value = serde_json::from_str(&built)?;
+        let out = built[0]["outputs"]["out"].as_str().context("no output")?;
+        let said = duct::cmd!(format!("{out}/bin/fmt"), "--check")
+            .dir(checkout.path())
+            .env("PATH", &path)
+            .read()?;
+        ensure!(said == "called with fmt --all --check", "{system}: {said}");
+    }
     Ok(())
 }
 
