@@ -3,15 +3,16 @@
 //! The file is sorted JSON with one package a line, so that diffs read well. Its paths are relative
 //! to a mirror, and each machine uses its own mirrors.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod check;
+mod text;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::file::write_atomically;
-use crate::release::is_sha256;
 
 /// The format's version.
 pub const VERSION: u32 = 1;
@@ -127,37 +128,6 @@ impl Lock {
         })
     }
 
-    /// Returns the lock's text. The same lock always gives the same bytes.
-    pub fn to_text(&self) -> String {
-        let mut out = String::new();
-        // Writing to a string cannot fail.
-        let _ = self.write(&mut out);
-        out
-    }
-
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "{{")?;
-        writeln!(out, "  \"version\": {},", self.version)?;
-        let suites: Vec<String> = self
-            .suites
-            .iter()
-            .map(|s| format!("    {}", json(s)))
-            .collect();
-        writeln!(out, "  \"suites\": [\n{}\n  ],", suites.join(",\n"))?;
-        writeln!(out, "  \"snapshot\": {},", json(&self.snapshot))?;
-        let sets: Vec<String> = self
-            .sets
-            .iter()
-            .map(|(name, set)| set_text(name, set))
-            .collect();
-        writeln!(out, "  \"sets\": {{\n{}\n  }},", sets.join(",\n"))?;
-        if !self.omitted.is_empty() {
-            writeln!(out, "  \"omitted\": {{\n{}\n  }},", entries(&self.omitted))?;
-        }
-        writeln!(out, "  \"packages\": {{\n{}\n  }}", entries(&self.packages))?;
-        writeln!(out, "}}")
-    }
-
     /// Returns the packages of a set for an architecture, or `None` if there is no such set.
     pub fn set(&self, name: &str, architecture: &str) -> Option<Vec<(&str, &Package)>> {
         let keys = self.sets.get(name)?.get(architecture)?;
@@ -168,126 +138,6 @@ impl Lock {
                     .map(|(key, package)| (key.as_str(), package))
             })
             .collect()
-    }
-
-    /// Finds the first fault, and a text that occurs in its line.
-    fn fault(&self) -> Option<(String, String)> {
-        if self.version != VERSION {
-            let reason = format!(
-                "version {}, but this program reads version {VERSION}",
-                self.version
-            );
-            return Some(("\"version\"".to_owned(), reason));
-        }
-        if !is_timestamp(&self.snapshot) {
-            let reason = format!("snapshot `{}` is not YYYYMMDDTHHMMSSZ", self.snapshot);
-            return Some(("\"snapshot\"".to_owned(), reason));
-        }
-        self.suite_fault()
-            .or_else(|| self.set_fault())
-            .or_else(|| self.package_fault())
-    }
-
-    fn suite_fault(&self) -> Option<(String, String)> {
-        let name_fits = |suite: &Suite| match suite.url {
-            Some(_) => suite
-                .name
-                .split('/')
-                .all(|part| part.is_empty() || is_word(part)),
-            None => is_word(&suite.name),
-        };
-        if let Some(suite) = self
-            .suites
-            .iter()
-            .find(|suite| !is_word(&suite.archive) || !name_fits(suite))
-        {
-            let reason = format!(
-                "suite `{}` of archive `{}`: not a plain name",
-                suite.name, suite.archive
-            );
-            return Some((json(&suite.name), reason));
-        }
-        let url = self
-            .suites
-            .iter()
-            .filter_map(|suite| suite.url.as_ref())
-            .find(|url| !is_address(url))?;
-        let reason = format!("the address `{url}` is not one of http:// or https://");
-        Some((json(url), reason))
-    }
-
-    fn set_fault(&self) -> Option<(String, String)> {
-        for (name, architectures) in &self.sets {
-            for (architecture, keys) in architectures {
-                if let Some(pair) = keys.windows(2).find(|pair| pair[0] >= pair[1]) {
-                    let reason = format!(
-                        "set {name} for {architecture}: `{}` is not in sorted order",
-                        pair[1]
-                    );
-                    return Some((json(&pair[1]), reason));
-                }
-                if let Some(key) = keys.iter().find(|key| !self.packages.contains_key(*key)) {
-                    let reason = format!(
-                        "set {name} for {architecture} names `{key}`, which `packages` lacks"
-                    );
-                    return Some((json(key), reason));
-                }
-            }
-        }
-        None
-    }
-
-    fn package_fault(&self) -> Option<(String, String)> {
-        let used: BTreeSet<&String> = self
-            .sets
-            .values()
-            .flat_map(|set| set.values().flatten())
-            .collect();
-        self.packages.iter().find_map(|(key, package)| {
-            let reason = self.reason_against(key, package, used.contains(key))?;
-            Some((
-                format!("{}: {{", json(key)),
-                format!("package `{key}`: {reason}"),
-            ))
-        })
-    }
-
-    fn reason_against(&self, key: &str, package: &Package, used: bool) -> Option<String> {
-        let path_is_clean = package
-            .path
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | ".."));
-        if !key
-            .split_once(':')
-            .is_some_and(|(name, arch)| is_word(name) && is_word(arch))
-        {
-            Some("its key is not NAME:ARCHITECTURE".to_owned())
-        } else if !used {
-            Some("no set names it".to_owned())
-        } else if let Err(error) = package.version.parse::<crate::version::Version>() {
-            Some(error.to_string())
-        } else if !is_sha256(&package.sha256) {
-            Some(format!(
-                "`{}` is not a SHA-256 in lower-case hexadecimal",
-                package.sha256
-            ))
-        } else if !path_is_clean {
-            Some(format!(
-                "the path `{}` is not relative to a mirror",
-                package.path
-            ))
-        } else if !self
-            .suites
-            .iter()
-            .any(|suite| suite.archive == package.archive)
-        {
-            Some(format!(
-                "no suite of this lock has the archive `{}`",
-                package.archive
-            ))
-        } else {
-            None
-        }
     }
 }
 
@@ -336,100 +186,6 @@ where
     }
 
     deserializer.deserialize_map(Visitor(std::marker::PhantomData))
-}
-
-fn set_text(name: &str, set: &BTreeMap<String, Vec<String>>) -> String {
-    let architectures: Vec<String> = set
-        .iter()
-        .map(|(architecture, keys)| {
-            let keys: Vec<String> = keys
-                .iter()
-                .map(|key| format!("        {}", json(key)))
-                .collect();
-            match keys.is_empty() {
-                true => format!("      {}: []", json(architecture)),
-                false => format!(
-                    "      {}: [\n{}\n      ]",
-                    json(architecture),
-                    keys.join(",\n")
-                ),
-            }
-        })
-        .collect();
-    format!(
-        "    {}: {{\n{}\n    }}",
-        json(name),
-        architectures.join(",\n")
-    )
-}
-
-fn entries<T: Serialize>(map: &BTreeMap<String, T>) -> String {
-    let lines: Vec<String> = map
-        .iter()
-        .map(|(key, value)| format!("    {}: {}", json(key), json(value)))
-        .collect();
-    lines.join(",\n")
-}
-
-/// Formats a value as JSON on one line, with a space after each colon and comma.
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, OneLine);
-    // These types hold only strings, numbers and lists, so writing JSON cannot fail.
-    let _ = value.serialize(&mut serializer);
-    String::from_utf8(out).unwrap_or_default()
-}
-
-struct OneLine;
-
-impl serde_json::ser::Formatter for OneLine {
-    fn begin_array_value<W: io::Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: io::Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
-}
-
-/// Whether a text is an address that apt and Nix read as one word. apt has other methods, which run
-/// programs or read files of the machine.
-fn is_address(text: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
-        text.strip_prefix(scheme)
-            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-    }) && text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !b"\"'`\\<>^{|}".contains(&b))
-}
-
-fn is_timestamp(text: &str) -> bool {
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    text.is_ascii()
-        && text.len() == 16
-        && digits(&text[..8])
-        && &text[8..9] == "T"
-        && digits(&text[9..15])
-        && text.ends_with('Z')
 }
 
 /// Returns the number of the first line that holds `needle`, from 1.

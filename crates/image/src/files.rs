@@ -11,8 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use crateyard_oci::{
-    Algorithm, Blobs, Descriptor, Digest, Hasher, Manifest, digest::VerifyingReader,
-    limits::Bounded, tar,
+    Algorithm, Blobs, Descriptor, Hasher, Manifest, digest::VerifyingReader, limits::Bounded, tar,
 };
 
 use crate::packages::{self, Crate};

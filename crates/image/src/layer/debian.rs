@@ -3,22 +3,30 @@
 //! Maintainer scripts do not run. The database is the one that dpkg itself would write at an
 //! installation, so `dpkg -l`, `dpkg -S` and vulnerability scanners find the packages.
 
+mod certificates;
+mod checksum;
+mod database;
+mod filter;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crateyard_oci::{digest::hex, tar};
-use md5::Digest as _;
+use crateyard_oci::tar;
 
+use self::checksum::Md5Reader;
+use self::database::Summary;
+use self::filter::Filter;
 use super::documents::Documents;
-use super::plain::file_node;
 use super::spool::Spool;
-use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
-use crate::deb::{Deb, field};
-use crate::spec::{CaCertificatesSource, DebianPackage, DebianSource, PackageDetails};
+use super::tree::{Body, Node, Standing, Tree, check_component};
+use crate::deb::Deb;
+use crate::spec::{DebianPackage, DebianSource, PackageDetails};
 use crate::{Error, Result};
+
+pub(super) use self::certificates::add as add_certificates;
 
 /// The directories of the root that are links into `/usr`. The flag says whether to make the link
 /// even if no package has files there.
@@ -30,11 +38,6 @@ const MERGED: [(&str, bool); 6] = [
     ("lib64", false),
     ("libx32", false),
 ];
-const STATUS: &str = "var/lib/dpkg/status";
-const INFO: &str = "var/lib/dpkg/info";
-const CERTIFICATES: &str = "usr/share/ca-certificates/";
-/// The largest bundle of certificates. A usual one has some 200 KB.
-const CERTIFICATES_LIMIT: usize = 64 << 20;
 
 /// Adds all Debian sources of a layer. Returns the packages in the layer and those installed below
 /// it.
@@ -53,29 +56,21 @@ pub(super) fn add(
             summary, documents, ..
         } = unpack;
         in_layer.push(documents.details(&chosen.deb));
-        add_info(tree, chosen, &summary)?;
+        database::add_info(tree, chosen, &summary)?;
         status.insert(
             chosen.deb.package().clone(),
-            status_paragraph(&chosen.deb, &summary.digests),
+            database::status_paragraph(&chosen.deb, &summary.digests),
         );
     }
     for deb in below.values() {
-        let digests = conffile_digests(deb)?;
-        status.insert(deb.package().clone(), status_paragraph(deb, &digests));
+        let digests = database::conffile_digests(deb)?;
+        status.insert(
+            deb.package().clone(),
+            database::status_paragraph(deb, &digests),
+        );
     }
     add_merged_usr(tree)?;
-    let text = status
-        .values()
-        .fold(String::new(), |all, one| all + one + "\n");
-    data_base_file(tree, STATUS, text.into_bytes(), "dpkg's status")?;
-    // The presence of this file tells dpkg that files of its database may have an architecture in
-    // their name.
-    data_base_file(
-        tree,
-        &format!("{INFO}/format"),
-        b"1\n".to_vec(),
-        "dpkg's format marker",
-    )?;
+    database::add_status(tree, &status)?;
     Ok((in_layer, below.into_keys().collect()))
 }
 
@@ -143,17 +138,6 @@ fn refuse_two_versions<'a>(packages: impl Iterator<Item = &'a DebianPackage>) ->
     Ok(())
 }
 
-/// The facts about one package that the database needs.
-#[derive(Default)]
-struct Summary {
-    /// The package's paths in their original form, for `NAME.list`.
-    list: Vec<String>,
-    /// The MD5 digests of the configuration files.
-    digests: BTreeMap<String, String>,
-    /// The content of `NAME.md5sums` if the package has none. dpkg makes it then, too.
-    md5sums: Option<String>,
-}
-
 /// A package that is being added to the tree.
 struct Unpack<'a> {
     chosen: &'a Chosen,
@@ -171,7 +155,7 @@ impl<'a> Unpack<'a> {
         Unpack {
             chosen,
             spool,
-            conffiles: conffiles(&chosen.deb),
+            conffiles: database::conffiles(&chosen.deb),
             summary: Summary {
                 md5sums: match chosen.deb.control_file("md5sums") {
                     Some(_) => None,
@@ -404,223 +388,6 @@ fn generated(body: Body, mode: u32) -> Node {
     }
 }
 
-/// Adds a file of this layer's database that replaces a lower layer's.
-fn data_base_file(tree: &mut Tree, path: &str, bytes: Vec<u8>, origin: &str) -> Result<()> {
-    let mut node = file_node(Content::Bytes(bytes), 0o644, 0, 0, origin);
-    node.supersedes = true;
-    tree.insert(path.to_owned(), node)
-}
-
-/// Adds the package's files in `/var/lib/dpkg/info`: the list of its paths and its control files.
-fn add_info(tree: &mut Tree, chosen: &Chosen, summary: &Summary) -> Result<()> {
-    let info = chosen.deb.info_name();
-    let mut put = |extension: &str, bytes: Vec<u8>, mode| {
-        let path = format!("{INFO}/{info}.{extension}");
-        if chosen.filter.excludes(&path) {
-            return Ok(());
-        }
-        let node = file_node(Content::Bytes(bytes), mode, 0, 0, &chosen.origin);
-        tree.insert(path, node)
-    };
-    let lines = summary.list.iter().flat_map(|path| [path, "\n"]);
-    put("list", lines.collect::<String>().into_bytes(), 0o644)?;
-    if let Some(md5sums) = &summary.md5sums {
-        put("md5sums", md5sums.clone().into_bytes(), 0o644)?;
-    }
-    for (name, bytes) in chosen.deb.control_files() {
-        let script = matches!(
-            name.as_str(),
-            "preinst" | "postinst" | "prerm" | "postrm" | "config"
-        );
-        if name != "control" {
-            put(name, bytes.clone(), if script { 0o755 } else { 0o644 })?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes the package's paragraph in dpkg's status file.
-fn status_paragraph(deb: &Deb, digests: &BTreeMap<String, String>) -> String {
-    let mut paragraph = String::new();
-    for line in deb.control().trim_end().lines() {
-        paragraph.push_str(line);
-        paragraph.push('\n');
-        if field(line, "Package").is_some() && !line.starts_with([' ', '\t']) {
-            paragraph.push_str("Status: install ok installed\n");
-        }
-    }
-    if !digests.is_empty() {
-        paragraph.push_str("Conffiles:\n");
-        for (path, digest) in digests {
-            // Writing to a string can't fail.
-            let _ = writeln!(paragraph, " /{path} {digest}");
-        }
-    }
-    paragraph
-}
-
-/// Returns the configuration files that the package names, without leading slash.
-fn conffiles(deb: &Deb) -> BTreeSet<String> {
-    let file = deb.control_file("conffiles").unwrap_or_default();
-    String::from_utf8_lossy(file)
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix('/').map(str::to_owned))
-        .collect()
-}
-
-/// Returns the MD5 digests of the configuration files of a package whose files are not needed.
-fn conffile_digests(deb: &Deb) -> Result<BTreeMap<String, String>> {
-    let conffiles = conffiles(deb);
-    let mut digests = BTreeMap::new();
-    if conffiles.is_empty() {
-        return Ok(digests);
-    }
-    let damaged = |problem: String| Error::damaged(deb.path().display().to_string(), problem);
-    let mut data = deb.data()?;
-    while let Some(entry) = data
-        .next_entry()
-        .map_err(|error| damaged(error.to_string()))?
-    {
-        let path = package_path(&entry.path).map_err(damaged)?;
-        if entry.kind == tar::Kind::File && conffiles.contains(&path) {
-            let mut md5 = Md5Reader::new(&mut data, true);
-            io::copy(&mut md5, &mut io::sink()).map_err(|error| damaged(error.to_string()))?;
-            digests.insert(path, md5.finish());
-        }
-    }
-    Ok(digests)
-}
-
-/// A reader that computes the MD5 digest of its bytes, if the digest is wanted. dpkg has no other
-/// digest.
-struct Md5Reader<'a> {
-    inner: &'a mut dyn Read,
-    state: Option<md5::Md5>,
-}
-
-impl<'a> Md5Reader<'a> {
-    fn new(inner: &'a mut dyn Read, wanted: bool) -> Md5Reader<'a> {
-        Md5Reader {
-            inner,
-            state: wanted.then(md5::Md5::new),
-        }
-    }
-
-    fn finish(self) -> String {
-        self.state
-            .map_or(String::new(), |state| hex(&state.finalize()))
-    }
-}
-
-impl Read for Md5Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if let Some(state) = &mut self.state {
-            state.update(&buffer[..read]);
-        }
-        Ok(read)
-    }
-}
-
-/// The patterns of the paths to leave out.
-struct Filter(Vec<(glob::Pattern, bool)>);
-
-const MATCHING: glob::MatchOptions = glob::MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: false,
-};
-
-impl Filter {
-    fn new(at: &str, patterns: &[String]) -> Result<Filter> {
-        let compile = |(number, text): (usize, &String)| {
-            let (keep, pattern) = match text.strip_prefix('!') {
-                Some(pattern) => (true, pattern),
-                None => (false, text.as_str()),
-            };
-            let pattern = pattern.trim_start_matches('/').trim_end_matches('/');
-            let pattern = glob::Pattern::new(pattern).map_err(|error| {
-                let problem = format!("{text:?} is not a pattern: {error}");
-                Error::spec(format!("{at}[{number}]"), problem, "use *, ?, [a-z] and **")
-            })?;
-            Ok((pattern, keep))
-        };
-        let patterns = patterns.iter().enumerate().map(compile);
-        Ok(Filter(patterns.collect::<Result<_>>()?))
-    }
-
-    /// Whether the last pattern that matches the path or one of its parents excludes it.
-    fn excludes(&self, path: &str) -> bool {
-        let parents = path.match_indices('/').map(|(slash, _)| &path[..slash]);
-        let names: Vec<&str> = parents.chain([path]).collect();
-        let matches = |pattern: &glob::Pattern| {
-            names
-                .iter()
-                .any(|name| pattern.matches_with(name, MATCHING))
-        };
-        let decisive = self.0.iter().rev().find(|(pattern, _)| matches(pattern));
-        decisive.is_some_and(|(_, keep)| !keep)
-    }
-}
-
-/// Adds the bundle of all certificates of some packages, in the order of their paths.
-pub(super) fn add_certificates(
-    tree: &mut Tree,
-    at: &str,
-    source: &CaCertificatesSource,
-) -> Result<()> {
-    let to = image_path(&format!("{at}.to"), &source.to)?;
-    let mut certificates = BTreeMap::new();
-    for path in unique(&source.packages) {
-        let deb = Deb::open(path)?;
-        read_certificates(&deb, &mut certificates)?;
-    }
-    if certificates.is_empty() {
-        return Err(Error::spec(
-            format!("{at}.packages"),
-            format!("no package holds a file /{CERTIFICATES}**/*.crt"),
-            "name the package ca-certificates",
-        ));
-    }
-    let mut bundle = Vec::new();
-    for certificate in certificates.values() {
-        bundle.extend_from_slice(certificate);
-        if !certificate.ends_with(b"\n") {
-            bundle.push(b'\n');
-        }
-    }
-    let origin = format!("{at} (bundle of certificates)");
-    tree.insert(to, file_node(Content::Bytes(bundle), 0o644, 0, 0, &origin))
-}
-
-fn read_certificates(deb: &Deb, certificates: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let damaged = |problem: String| Error::damaged(deb.path().display().to_string(), problem);
-    let mut data = deb.data()?;
-    let mut total = 0;
-    while let Some(entry) = data
-        .next_entry()
-        .map_err(|error| damaged(error.to_string()))?
-    {
-        let path = package_path(&entry.path).map_err(damaged)?;
-        let wanted = path.starts_with(CERTIFICATES) && path.ends_with(".crt");
-        if entry.kind != tar::Kind::File || !wanted {
-            continue;
-        }
-        let limit = (CERTIFICATES_LIMIT - total) as u64;
-        if entry.size > limit {
-            return Err(damaged("its certificates are too large".to_owned()));
-        }
-        let mut bytes = Vec::new();
-        data.read_to_end(&mut bytes)
-            .map_err(|error| damaged(error.to_string()))?;
-        total += bytes.len();
-        certificates.insert(path, bytes);
-    }
-    drain(data)
-        .map(drop)
-        .map_err(|error| damaged(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -642,25 +409,5 @@ mod tests {
         assert_eq!(merged("lib64", true), "usr/lib64");
         assert_eq!(merged("bin", false), "bin");
         assert_eq!(merged("library/x", false), "library/x");
-    }
-
-    #[test]
-    fn the_last_matching_pattern_decides() {
-        let patterns = [
-            "/usr/share/doc",
-            "!usr/share/doc/*/copyright",
-            "usr/share/man/**",
-            "**/*.pyc",
-        ];
-        let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-        let filter = Filter::new("exclude", &patterns).unwrap();
-        assert!(filter.excludes("usr/share/doc"));
-        assert!(filter.excludes("usr/share/doc/a/changelog.gz"));
-        assert!(!filter.excludes("usr/share/doc/a/copyright"));
-        assert!(filter.excludes("usr/share/man/man1/a.1"));
-        assert!(!filter.excludes("usr/share/man"));
-        assert!(filter.excludes("a/b/c.pyc"));
-        assert!(!filter.excludes("usr/bin/ls"));
-        assert!(Filter::new("exclude", &["a**b".to_owned()]).is_err());
     }
 }
