@@ -12,6 +12,8 @@ mod checkout;
 #[path = "../cold.rs"]
 mod cold;
 mod compare;
+#[path = "../edits.rs"]
+mod edits;
 #[allow(dead_code)]
 #[path = "../engine.rs"]
 mod engine;

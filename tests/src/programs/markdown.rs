@@ -48,7 +48,7 @@ enum Kind {
     Timed,
 }
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     column("program", Kind::Always, |program, _| {
         format!("{} {}", program.name, program.version)
     }),
@@ -65,6 +65,9 @@ const COLUMNS: [Column; 14] = [
             Known::Build => c.cargos.to_string(),
             Known::UnitGraph => format!("{} (graph)", c.cargos),
         })
+    }),
+    column("edits", Kind::Always, |program, _| {
+        program.edits.len().to_string()
     }),
     column("features", Kind::Always, |_, outcome| {
         let compared = outcome.compared.as_ref();
@@ -208,6 +211,14 @@ fn built_again(outcomes: &[&Outcome]) -> String {
 fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = String::new();
     for (program, outcome) in programs {
+        for edit in &program.edits {
+            let files = edit.files.join("`, `");
+            let _ = writeln!(
+                text,
+                "- {}: an edit of `{files}`: {}",
+                program.name, edit.reason
+            );
+        }
         let Some(outcome) = outcome else {
             let _ = writeln!(text, "- {}: not looked at yet", program.name);
             continue;
@@ -235,7 +246,7 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
     match text.is_empty() {
         true => text,
         false => format!(
-            "\n## What failed, and what differs\n`-` is a unit that Cargo alone has, `+` one that \
+            "\n## Edits, failures, differences\n`-` is a unit that Cargo alone has, `+` one that \
              Cargo has not.\n\n{text}"
         ),
     }

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// locks pin into the machine's store, or into one below `place`.
 pub fn prepare(program: &Program, place: &Path, machine_store: bool) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
+    for edit in &program.edits {
+        edit.apply(&workspace)?;
+    }
     let said = init(&workspace, &crateyard(place)?)?;
     ensure!(
         !said.contains("# add the lines"),

@@ -1,6 +1,7 @@
 //! The programs in `tests/programs.toml`.
 
 use crate::checkout::repository;
+use crate::edits::Edit;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::fs;
@@ -24,6 +25,9 @@ pub struct Program {
     pub input: String,
     /// Texts that it must print.
     pub prints: Vec<String>,
+    /// The edits that a user must make by hand before `assemble init`.
+    #[serde(default)]
+    pub edits: Vec<Edit>,
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,8 @@
 #[allow(dead_code)]
 #[path = "../checkout.rs"]
 mod checkout;
+#[path = "../edits.rs"]
+mod edits;
 #[allow(dead_code)]
 #[path = "../engine.rs"]
 mod engine;

@@ -1,6 +1,7 @@
 //! The workspaces in `tests/workspaces.toml`.
 
 use crate::checkout::repository;
+use crate::edits::Edit;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::fs;
@@ -36,18 +37,6 @@ pub struct Run {
     pub arguments: Vec<String>,
     /// A text that the program must print.
     pub prints: String,
-}
-
-/// A change by hand.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Edit {
-    /// The files, relative to the workspace.
-    pub files: Vec<String>,
-    /// The lines to write into the files. Without lines, the files are removed.
-    pub lines: Option<String>,
-    /// The reason for the edit.
-    pub reason: String,
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use crate::checkout::{assemble, repository};
 use crate::engine;
 use crate::outcome::{Failure, Outcome};
 use crate::sources::Sources;
-use crate::table::{Edit, Workspace};
+use crate::table::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::IgnoredAny;
 use std::fs;
@@ -68,7 +68,7 @@ impl User<'_> {
     fn plan(&mut self, workspace: &Workspace, place: &Path, outcome: &mut Outcome) -> Result<()> {
         self.clone_repository(workspace, place)?;
         for edit in &workspace.edits {
-            self.edit(edit)?;
+            edit.apply(&self.directory)?;
         }
         let crateyard = format!("git+file://{}", repository().display());
         let said = self.type_in(&format!("assemble init --crateyard {crateyard}"))?;
@@ -123,23 +123,6 @@ impl User<'_> {
         self.type_in(&format!("git clone --quiet {address} ."))?;
         self.type_in(&format!("git checkout --quiet {commit}"))?;
         self.directory.push(&workspace.directory);
-        Ok(())
-    }
-
-    fn edit(&self, edit: &Edit) -> Result<()> {
-        for file in &edit.files {
-            let path = self.directory.join(file);
-            let edited = match &edit.lines {
-                None => fs::remove_file(&path),
-                Some(lines) => fs::read_to_string(&path)
-                    .or_else(|error| match error.kind() {
-                        std::io::ErrorKind::NotFound => Ok(String::new()),
-                        _ => Err(error),
-                    })
-                    .and_then(|old| fs::write(&path, old + lines)),
-            };
-            edited.with_context(|| format!("cannot edit {file}"))?;
-        }
         Ok(())
     }
 
