@@ -19,27 +19,43 @@
   # The platform that builds, as rustc names it.
   target,
 }:
-{
-  # The packages to build. They are built one after another, so that none gets a feature that only
-  # another asks for. Each package is named crateyard-NAME, and its binary NAME.
-  programs,
-  # All packages of crates/ that the programs need, including their own.
-  crates,
-}:
+# The packages to build. They are built one after another, so that none gets a feature that only
+# another asks for. Each package is named crateyard-NAME, and its binary NAME.
+programs:
 let
   toToml = import ../cargo/to-toml.nix;
   inherit (tree) lock;
   # Nix can read all that Crateyard's own manifests hold, and there is no planner yet to ask.
   read = file: builtins.fromTOML (builtins.readFile (tree.root + "/${file}"));
   inherit (read "Cargo.toml") workspace profile;
+  # Leaves out the fields that only tests and lints need.
+  manifestOf =
+    name:
+    removeAttrs (read "crates/${name}/Cargo.toml") [
+      "dev-dependencies"
+      "lints"
+    ];
+  # The packages of crates/ that the programs need, including their own.
+  crates = builtins.sort builtins.lessThan (
+    map ({ key, ... }: key) (
+      builtins.genericClosure {
+        startSet = map (key: { inherit key; }) programs;
+        operator =
+          { key }:
+          map (dependency: { key = baseNameOf dependency.path; }) (
+            builtins.filter (dependency: dependency ? path) (
+              builtins.attrValues (
+                builtins.intersectAttrs (dependenciesOf (manifestOf key)) workspace.dependencies
+              )
+            )
+          );
+      }
+    )
+  );
   manifests = builtins.listToAttrs (
     map (name: {
       inherit name;
-      # Leaves out the fields that only tests and lints need.
-      value = removeAttrs (read "crates/${name}/Cargo.toml") [
-        "dev-dependencies"
-        "lints"
-      ];
+      value = manifestOf name;
     }) crates
   );
   packages = map (name: manifests.${name}.package.name) crates;

@@ -31,30 +31,14 @@
   builtOf,
 }:
 let
+  # The programs of a group are built together.
   groups = [
-    {
-      programs = [
-        "unit"
-        "plan"
-        "description"
-      ];
-      crates = [
-        "unit"
-        "plan"
-        "description"
-        "spec"
-      ];
-    }
-    {
-      programs = [ "image" ];
-      crates = [
-        "image"
-        "unit"
-        "oci"
-        "debian"
-        "spec"
-      ];
-    }
+    [
+      "unit"
+      "plan"
+      "description"
+    ]
+    [ "image" ]
   ];
   data = if lock == null then { } else builtins.fromJSON (builtins.readFile lock);
   pins =
@@ -78,7 +62,7 @@ let
           pin = pins.${name} or null;
           isCurrent = pins ? ${name} && pins.${name}.source == made.source;
         };
-      }) group.programs
+      }) group
     ) groups
   );
   fixed =
@@ -160,7 +144,7 @@ in
         map (name: {
           inherit name;
           value = pathOf name;
-        }) group.programs
+        }) group
       );
       inherit (builtOf group) crates;
     }
