@@ -254,10 +254,14 @@ fn a_command_sees_its_image_and_nothing_else() {
     let step = scene.step(
         "[ ! -e /nix ] && [ ! -e /home ] && [ ! -e /etc/passwd ]
          [ -w /srv/kept ] && [ $HOME = /root ] && [ -z \"${NIX_BUILD_TOP-}\" ]
-         while read -r line; do echo \"$line\"; done < /proc/self/net/dev >&2",
+         while read -r line; do echo \"$line\"; done < /proc/self/net/dev >&2
+         cat /proc/self/net/fib_trie >&2",
     );
     assert!(step.entries().is_empty());
-    let of_interfaces = step.said.lines().filter(|line| line.contains(':'));
+    let (interfaces, routes) = step.said.split_once("Main:").expect("both lists");
+    // The kernel lists the address only if the interface is switched on.
+    assert!(routes.contains("127.0.0.1"), "{routes}");
+    let of_interfaces = interfaces.lines().filter(|line| line.contains(':'));
     assert!(of_interfaces.clone().count() > 0, "{}", step.said);
     for line in of_interfaces {
         assert!(line.starts_with("lo:"), "{line}");
@@ -346,6 +350,33 @@ fn a_new_mode_leaves_set_id_bits_and_capabilities() {
     assert_eq!(entries["srv/theirs/"].0, 0o2750);
     assert_eq!(entries["srv/able"].0, 0o750);
     assert_eq!(step.able(), ["srv/able"]);
+}
+
+#[test]
+fn set_id_bits_go_if_the_command_takes_them_away() {
+    let scene = Scene::new();
+    for script in [
+        "chmod u-s /srv/tool; chmod g-s /srv/theirs",
+        "chmod 0755 /srv/tool; chmod 00770 /srv/theirs",
+        "chown 0:0 /srv/tool; chmod a-st /srv/theirs",
+    ] {
+        let step = scene.step(script);
+        let expected = [
+            ("srv/", entry(0o755, 0, 0, "")),
+            ("srv/theirs/", entry(0o770, 7, 0, "")),
+            ("srv/tool", entry(0o755, 0, 0, "x")),
+        ];
+        let expected = expected.map(|(path, entry)| (path.to_owned(), entry));
+        assert_eq!(step.entries(), BTreeMap::from(expected), "{script}");
+        fs::remove_dir_all(&step.out).unwrap();
+    }
+    // Nothing sets a mode.
+    let step = scene.step("cat /srv/tool > /dev/null; touch /srv/tool; cp /srv/tool /tmp/tool");
+    assert!(step.entries().is_empty(), "{:?}", step.entries());
+    fs::remove_dir_all(&step.out).unwrap();
+    let step = scene.step("ln /srv/tool /srv/more; echo x > /srv/theirs/file");
+    assert_eq!(step.entries()["srv/more"], entry(0o4755, 0, 0, "x"));
+    assert_eq!(step.entries()["srv/theirs/"].0, 0o2770);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The changes of a step: a comparison of the files on the disk with the list of the earlier files.
 
+mod insert;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -8,13 +10,11 @@ use std::path::PathBuf;
 use crateyard_oci::Digest;
 
 use super::below::Below;
-use super::disk::{name_of, open_up, read};
+use super::disk::{name_of, open_up, read, refuse_attributes};
 use super::fate::{self, Fate};
-use super::owned::Owned;
-use super::unpack::{MODE, Root};
+use super::unpack::{MODE, Root, SET_ID, State};
 use super::{OWN, OWN_IF_THERE, shown};
 use crate::files::{File, FileKind};
-use crate::layer::tree::{Body, Content, Node, Tree, WHITEOUT};
 use crate::{Error, Result};
 
 /// The number of paths that a message names.
@@ -31,6 +31,8 @@ pub(super) struct Changes {
 struct Change {
     kind: Kind,
     mode: u32,
+    /// Whether the command took away the set-id bits of the file below.
+    loses_set_id: bool,
     /// The path of the file below that gives the owner, if it is another name of this file.
     like: Option<String>,
 }
@@ -81,6 +83,8 @@ struct Finder<'a> {
 struct Inode {
     /// The mode that the command left. Reading by the first name may alter the one on the disk.
     mode: u32,
+    /// The state that the command left.
+    state: State,
     /// The changed names, which the layer has.
     changed: Vec<String>,
     /// The first unchanged name.
@@ -111,6 +115,7 @@ impl Finder<'_> {
         let place = self.root.path.join(&path);
         let metadata = fs::symlink_metadata(&place).map_err(Error::io("cannot read", &place))?;
         let kind = metadata.file_type();
+        refuse_attributes(&path, &place)?;
         if kind.is_dir() {
             return self.found_directory(path, &metadata);
         }
@@ -133,12 +138,18 @@ impl Finder<'_> {
         let mode = metadata.mode();
         // From here on, the directory may be read, emptied and removed.
         open_up(&place, mode, 0o700)?;
+        let mut loses_set_id = false;
         let was_there = match self.below.listing.get(&path) {
-            Some(file) => file.kind == FileKind::Directory && (file.mode ^ mode) & MODE == 0,
+            Some(file) if file.kind == FileKind::Directory && has_mode(file, mode) => {
+                loses_set_id = self.loses_set_id(&path, State::of(metadata));
+                !loses_set_id
+            }
+            Some(_) => false,
             None => self.root.implied.contains(&path),
         };
         if !was_there && self.is_kept(&path, fate::of_other(&path))? {
-            self.add(path.clone(), Kind::Directory, mode);
+            let change = self.add(path.clone(), Kind::Directory, mode);
+            change.loses_set_id = loses_set_id;
         }
         self.directory(&path)
     }
@@ -164,35 +175,50 @@ impl Finder<'_> {
         let place = self.root.path.join(&path);
         let length = metadata.len();
         let inode = (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()));
-        let mode = match inode {
-            Some(inode) => self.inode(inode, metadata.mode()).mode,
-            None => metadata.mode(),
+        let (mode, state) = match inode {
+            Some(inode) => {
+                let inode = self.inode(inode, metadata);
+                (inode.mode, inode.state)
+            }
+            None => (metadata.mode(), State::of(metadata)),
         };
         open_up(&place, mode, 0o400)?;
         let (head, digest) = read(&place)?;
-        let was_there = self.file_below(&path).is_some_and(|file| {
-            (file.mode ^ mode) & MODE == 0 && file.digest.as_ref() == Some(&digest)
-        });
-        if was_there {
+        let looks_the_same = self
+            .file_below(&path)
+            .is_some_and(|file| has_mode(file, mode) && file.digest.as_ref() == Some(&digest));
+        let loses_set_id = looks_the_same && self.loses_set_id(&path, state);
+        if looks_the_same && !loses_set_id {
             if let Some(inode) = inode {
-                self.inode(inode, mode).unchanged.get_or_insert(path);
+                self.inode(inode, metadata).unchanged.get_or_insert(path);
             }
         } else if self.is_kept(&path, fate::of_file(&path, length, &head))? {
             if let Some(inode) = inode {
-                self.inode(inode, mode).changed.push(path.clone());
+                self.inode(inode, metadata).changed.push(path.clone());
             }
-            self.add(path, Kind::File { digest, length }, mode);
+            let change = self.add(path, Kind::File { digest, length }, mode);
+            change.loses_set_id = loses_set_id;
         }
         Ok(())
     }
 
-    /// Returns a file with several names. `mode` is its mode if this is the first name.
-    fn inode(&mut self, inode: (u64, u64), mode: u32) -> &mut Inode {
+    /// Returns a file with several names. `metadata` is about it if this is the first name.
+    fn inode(&mut self, inode: (u64, u64), metadata: &Metadata) -> &mut Inode {
         self.inodes.entry(inode).or_insert_with(|| Inode {
-            mode,
+            mode: metadata.mode(),
+            state: State::of(metadata),
             changed: Vec::new(),
             unchanged: None,
         })
+    }
+
+    /// Whether the command took away the set-id bits of a file that has the same mode otherwise.
+    ///
+    /// The command did not see the bits. If it set a mode or an owner and no other bit differs, the
+    /// bits were meant: chmod(2) gave the file a mode without them, and chown(2) removes them.
+    fn loses_set_id(&self, path: &str, state: State) -> bool {
+        let before = self.root.set_id.get(path);
+        before.is_some_and(|before| state.is_set_since(*before))
     }
 
     fn file_below(&self, path: &str) -> Option<&File> {
@@ -200,10 +226,14 @@ impl Finder<'_> {
         matches!(file.kind, FileKind::File | FileKind::HardLink).then_some(file)
     }
 
-    fn add(&mut self, path: String, kind: Kind, mode: u32) {
-        let mode = mode & 0o7777;
-        let like = None;
-        self.all.insert(path, Change { kind, mode, like });
+    fn add(&mut self, path: String, kind: Kind, mode: u32) -> &mut Change {
+        let change = Change {
+            kind,
+            mode: mode & 0o7777,
+            loses_set_id: false,
+            like: None,
+        };
+        self.all.entry(path).or_insert(change)
     }
 
     fn is_kept(&self, path: &str, fate: Fate) -> Result<bool> {
@@ -239,6 +269,7 @@ impl Finder<'_> {
                 let change = Change {
                     kind: Kind::Removed,
                     mode: 0o644,
+                    loses_set_id: false,
                     like: None,
                 };
                 self.all.insert(path.to_owned(), change);
@@ -312,69 +343,9 @@ pub(super) fn require_same(run: &[String], first: &Changes, second: &Changes) ->
     ))
 }
 
-impl Changes {
-    /// Puts all changes into the layer, with their parent directories unchanged.
-    pub(super) fn insert(&self, tree: &mut Tree, below: &Below, origin: &str) -> Result<()> {
-        let mut nodes = BTreeMap::new();
-        for (path, change) in &self.all {
-            for above in ancestors(path).filter(|above| !self.all.contains_key(*above)) {
-                let node = || Owned::of(below.listing.get(above)).node(Body::Directory, origin);
-                nodes.entry(above.to_owned()).or_insert_with(node);
-            }
-            let (path, node) = self.node(path, change, below, origin);
-            nodes.insert(path, node);
-        }
-        nodes
-            .into_iter()
-            .try_for_each(|(path, node)| tree.insert(path, node))
-    }
-
-    fn node(&self, path: &str, change: &Change, below: &Below, origin: &str) -> (String, Node) {
-        let body = match &change.kind {
-            Kind::Removed => {
-                let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-                let slash = if parent.is_empty() { "" } else { "/" };
-                let path = format!("{parent}{slash}{WHITEOUT}{name}");
-                let owned = Owned::after(None, change.mode, false);
-                return (path, owned.node(Body::Whiteout, origin));
-            }
-            Kind::Directory => Body::Directory,
-            Kind::Symlink(target) => Body::Symlink(target.clone()),
-            Kind::HardLink(first) => Body::HardLink(first.clone()),
-            Kind::File { length, .. } => Body::File(Content::File {
-                path: self.root.join(path),
-                length: *length,
-            }),
-        };
-        let owned = self.owned(path, change, below);
-        (path.to_owned(), owned.node(body, origin))
-    }
-
-    fn owned(&self, path: &str, change: &Change, below: &Below) -> Owned {
-        // All names of a file have its attributes.
-        let (path, change) = match &change.kind {
-            Kind::HardLink(first) => (first.as_str(), self.all.get(first).unwrap_or(change)),
-            _ => (path, change),
-        };
-        let lower = below.listing.get(change.like.as_deref().unwrap_or(path));
-        let is_the_same = lower.is_some_and(|lower| change.kind.is_of(lower));
-        Owned::after(lower, change.mode, is_the_same)
-    }
-}
-
-impl Kind {
-    /// Whether a file below has this kind and content. No command alters a link: one with another
-    /// target is another file.
-    fn is_of(&self, file: &File) -> bool {
-        match self {
-            Kind::Removed | Kind::HardLink(_) | Kind::Symlink(_) => false,
-            Kind::Directory => file.kind == FileKind::Directory,
-            Kind::File { digest, .. } => {
-                let is_regular = matches!(file.kind, FileKind::File | FileKind::HardLink);
-                is_regular && file.digest.as_ref() == Some(digest)
-            }
-        }
-    }
+/// Whether a file on the disk has the mode of one below, whose set-id bits it lacks.
+fn has_mode(file: &File, mode: u32) -> bool {
+    (file.mode ^ mode) & MODE == 0 && mode & SET_ID == 0
 }
 
 /// Returns the parents of a path, from the top.

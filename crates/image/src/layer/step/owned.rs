@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::unpack::SET_ID;
 use crate::files::File;
 use crate::layer::tree::{Body, Node, Standing};
-
-/// The set-user-id and set-group-id bits, which the unpacked files lack.
-const SET_ID: u32 = 0o6000;
 
 /// The attributes of a path. An existing path keeps its owner, and a new one belongs to root.
 pub(super) struct Owned {
@@ -30,10 +28,17 @@ impl Owned {
 
     /// Returns the attributes of a changed path. `is_the_same` says that the file below has the
     /// same kind and content: only then do set-id bits and extended attributes stay, because a
-    /// write removes both, and another file never had them.
-    pub(super) fn after(file: Option<&File>, mode: u32, is_the_same: bool) -> Owned {
+    /// write removes both, and another file never had them. `loses_set_id` says that the command
+    /// took the bits away.
+    pub(super) fn after(
+        file: Option<&File>,
+        mode: u32,
+        is_the_same: bool,
+        loses_set_id: bool,
+    ) -> Owned {
         let before = Owned::of(file);
         match file {
+            Some(_) if is_the_same && loses_set_id => Owned { mode, ..before },
             Some(file) if is_the_same => Owned {
                 mode: mode | file.mode & SET_ID,
                 ..before

@@ -4,10 +4,10 @@
 //! unpacking process has one user, and Nix forbids the rest to builders. A file that a step leaves
 //! alone keeps them.
 
-use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,11 @@ use crate::{Error, Result};
 
 /// The bits of a mode that a file on the disk has.
 pub(super) const MODE: u32 = 0o1777;
+/// The set-user-id and set-group-id bits, which a file on the disk lacks.
+pub(super) const SET_ID: u32 = 0o6000;
+
+/// A time in which the clock of file systems moves on. It ticks at least 100 times a second.
+const TICK: Duration = Duration::from_millis(20);
 
 /// The places where a command sees temporary directories, if they exist.
 const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
@@ -29,6 +34,36 @@ pub(super) struct Root {
     pub(super) temporary_places: Vec<String>,
     /// Directories that no layer names and that exist because of their contents.
     pub(super) implied: BTreeSet<String>,
+    /// The states of the files and directories that have set-id bits in the layers below.
+    pub(super) set_id: BTreeMap<String, State>,
+}
+
+/// The state of a file on the disk, which tells whether a command has set its mode or owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// The time of the last change of the inode, in seconds and nanoseconds.
+    changed: (i64, i64),
+    /// The time of the last change of the content.
+    modified: (i64, i64),
+    /// The number of names.
+    names: u64,
+}
+
+impl State {
+    pub(super) fn of(metadata: &Metadata) -> State {
+        State {
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            names: metadata.nlink(),
+        }
+    }
+
+    /// Whether a command has set the mode or the owner since, which may be the same as before. A
+    /// change of the content or of the names hides that.
+    pub(super) fn is_set_since(self, before: State) -> bool {
+        self.changed != before.changed
+            && (self.modified, self.names) == (before.modified, before.names)
+    }
 }
 
 /// Unpacks the files below into the new directory `workplace`, in its `root`.
@@ -51,12 +86,17 @@ pub(super) fn unpack(below: &Below, workplace: &Path) -> Result<Root> {
     for own in OWN {
         unpacking.directory(own)?;
     }
+    let set_id = unpacking.set_id();
+    if !set_id.is_empty() {
+        std::thread::sleep(TICK);
+    }
     let temporary = TEMPORARY.into_iter();
     let temporary = temporary.filter(|place| unpacking.made.contains(*place));
     Ok(Root {
         temporary_places: temporary.map(str::to_owned).collect(),
         path,
         implied,
+        set_id,
     })
 }
 
@@ -122,6 +162,22 @@ impl Unpacking<'_> {
             fs::hard_link(&path, self.at(other)).map_err(failed(other))?;
         }
         Ok(())
+    }
+
+    /// Returns the states of files and directories that have set-id bits below. A file behind a
+    /// directory that its owner can't enter has none, and keeps its bits.
+    fn set_id(&self) -> BTreeMap<String, State> {
+        let files = self.below.listing.files();
+        let with_bits = files.filter(|(_, file)| {
+            use FileKind::{Directory, File, HardLink};
+            file.mode & SET_ID != 0 && matches!(file.kind, Directory | File | HardLink)
+        });
+        with_bits
+            .filter_map(|(path, _)| {
+                let metadata = fs::symlink_metadata(self.at(path)).ok()?;
+                Some((path.to_owned(), State::of(&metadata)))
+            })
+            .collect()
     }
 
     /// Gives directories their modes and times, once they are complete.
