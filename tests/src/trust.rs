@@ -54,6 +54,11 @@ pub fn trials() -> Vec<Trial> {
             kms::keys_sign,
         ),
         test(
+            "keys_of_google_and_azure_sign",
+            &["docker-registry", "python3", "umoci"],
+            kms::clouds_sign,
+        ),
+        test(
             "the_provenance_of_a_run_has_its_parameters_and_times",
             &["docker-registry", "curl", "python3"],
             run::is_described,

@@ -303,10 +303,11 @@ fn cosign_and_oras_read_what_is_attached_and_what_cosign_signs_is_verified() {
         "--allow-insecure-registry",
         &target,
     ];
-    let checks: [&[&str]; 3] = [
+    let checks: [&[&str]; 4] = [
         &["verify"],
         &["verify-attestation", "--type", "slsaprovenance1"],
         &["verify-attestation", "--type", "https://spdx.dev/Document"],
+        &["verify-attestation", "--type", "https://cyclonedx.org/bom"],
     ];
     for check in checks {
         let (code, said) = place.run("cosign", &[check, &flags].concat());

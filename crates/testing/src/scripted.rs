@@ -160,10 +160,13 @@ pub fn elsewhere() -> Option<IpAddr> {
 /// Makes a TLS configuration for a server at `address`. Writes its certificate authority to
 /// `authority`.
 pub fn certify(address: IpAddr, authority: &Path) -> ServerConfig {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for self-signed if it has its issuer's name.
+    let name = &mut parameters.distinguished_name;
+    name.push(DnType::CommonName, "authority under test");
     let own = parameters.self_signed(&authority_key).unwrap();
     std::fs::write(authority, own.pem()).unwrap();
     let issuer = Issuer::new(parameters, authority_key);

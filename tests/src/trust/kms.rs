@@ -1,11 +1,17 @@
-//! Keys in AWS KMS. moto stands in for AWS, with botocore's check of each request's signature.
+//! Keys in the key management services of clouds. moto stands in for AWS, with botocore's check of
+//! each request's signature. The stand-ins of `crateyard-testing` for Google Cloud KMS and Azure
+//! Key Vault also have to serve the libraries of these clouds.
 
 use crate::cache::parts::{Registry, free_port, moto};
 use crate::checkout::{assemble, repository};
+use crate::release::cache;
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use crateyard_testing::azure::{self, Azure};
+use crateyard_testing::google::{self, Google};
+use serde_json::{Value, json};
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The service.
@@ -95,6 +101,86 @@ pub fn keys_sign() -> Result<()> {
         ensure!(!said.contains(secret), "{said}");
     }
     Ok(())
+}
+
+/// Google's and Azure's own libraries sign by the stand-ins, with credentials and keys with which
+/// `sign` and `verify` work, too.
+pub fn clouds_sign() -> Result<()> {
+    let (google, azure, registry) = (Google::start(), Azure::start(), Registry::start()?);
+    let place = tempfile::tempdir()?;
+    let target = pushed(place.path(), &registry)?;
+    let file = place.path().join("pool.json");
+    fs::write(&file, google.pool().to_string())?;
+    let (key, url, login) = (google::KEY, google.url(), azure.login());
+    let authority = azure.authority();
+    let settings = json!({
+        "google": {
+            "url": &url, "file": &file, "key": format!("{key}/cryptoKeyVersions/10"),
+            "public": google.public(10),
+        },
+        "azure": {
+            "url": &login, "login": &login, "authority": &authority, "tenant": azure::TENANT,
+            "client": azure::CLIENT, "secret": azure::SECRET,
+            "public": azure.public(azure::VERSIONS[1]),
+        },
+    });
+    duct::cmd!(libraries()?, repository().join("tests/trust/clouds.py"))
+        .stdin_bytes(settings.to_string())
+        .run()
+        .context("the clouds' own libraries do not get along with the stand-ins")?;
+    let google = [
+        ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", &*url),
+        ("GOOGLE_APPLICATION_CREDENTIALS", path(&file)?),
+    ];
+    sign_and_verify(&target, &format!("gcpkms://{key}"), &google)?;
+    let key = format!("azurekms://{}/images", azure.host());
+    let azure = [
+        ("SSL_CERT_FILE", path(&authority)?),
+        ("AZURE_AUTHORITY_HOST", &*login),
+        ("AZURE_TENANT_ID", azure::TENANT),
+        ("AZURE_CLIENT_ID", azure::CLIENT),
+        ("AZURE_CLIENT_SECRET", azure::SECRET),
+    ];
+    sign_and_verify(&target, &key, &azure)
+}
+
+fn sign_and_verify(target: &str, key: &str, variables: &[(&str, &str)]) -> Result<()> {
+    for (command, option) in [("sign", "--sign-key"), ("verify", "--public-key")] {
+        let expression = duct::cmd!(assemble(), command, target, option, key).stdout_null();
+        let expression = variables
+            .iter()
+            .fold(expression, |it, (name, value)| it.env(name, value));
+        expression.run()?;
+    }
+    Ok(())
+}
+
+fn path(file: &Path) -> Result<&str> {
+    file.to_str().context("the path is no text")
+}
+
+/// Returns a Python that has the clouds' own libraries.
+fn libraries() -> Result<PathBuf> {
+    let environment = cache("clouds")?;
+    let done = environment.join("done");
+    if !done.exists() {
+        duct::cmd!("python3", "-m", "venv", &environment)
+            .stdout_null()
+            .run()?;
+        let install = [
+            "install",
+            "--quiet",
+            "azure-identity==1.27.0",
+            "azure-keyvault-keys==4.11.3",
+            "google-cloud-kms==3.18.0",
+            "requests==2.34.2",
+        ];
+        duct::cmd(environment.join("bin/pip"), install)
+            .stdout_null()
+            .run()?;
+        fs::write(done, "")?;
+    }
+    Ok(environment.join("bin/python"))
 }
 
 /// Pushes an image without layers to the registry.
