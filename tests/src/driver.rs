@@ -17,6 +17,10 @@ pub fn trials() -> Vec<Trial> {
         test("assemble_build_gives_the_paths_of_nix_build", same_paths),
         test("an_edit_is_recorded_with_its_reason", reasons),
         test("the_plan_has_every_unit_and_says_why", plan),
+        test(
+            "a_compile_error_is_annotated_at_its_line_on_github",
+            annotation,
+        ),
     ]
 }
 
@@ -68,6 +72,33 @@ fn reasons() -> Result<()> {
     run(checkout.path(), &["report", "--out", "page.html"])?;
     let page = fs::read_to_string(checkout.path().join("page.html"))?;
     ensure!(page.contains("gateway-image") && page.contains("binary-gateway"));
+    Ok(())
+}
+
+fn annotation() -> Result<()> {
+    let checkout = Checkout::new()?;
+    let file = "services/gateway/src/main.rs";
+    let line = fs::read_to_string(checkout.path().join(file))?
+        .lines()
+        .count()
+        + 1;
+    checkout.append(file, "const BROKEN: u32 = \"text\";\n")?;
+    let output = duct::cmd!(assemble(), "build", "gateway")
+        .dir(checkout.path())
+        .env("GITHUB_ACTIONS", "true")
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = format!(
+        "\n::error file={file},line={line},col=21,title=gateway-0.1.0-bin-gateway\
+         ::error[E0308]: mismatched types\n"
+    );
+    ensure!(
+        !output.status.success() && said.contains(&expected),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod caches;
 mod downloads;
+mod estimate;
 mod pool;
 mod sharing;
 
@@ -18,6 +19,7 @@ use crate::serve::{Built, Launch, Server};
 use crate::tasks;
 use crate::{Error, Result};
 use crateyard_nix::{Closure, Derivation, Node, Recipe};
+use estimate::Left;
 use pool::{Job, Message, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -521,27 +523,33 @@ impl<'a> Build<'a> {
     }
 
     fn progress(&self) -> Event {
-        let elapsed = |r: &Running| r.since.elapsed().as_secs_f64();
         let mut running: Vec<&Running> = self.running.values().collect();
         running.sort_by_key(|r| r.since);
-        let spent: f64 = running
-            .iter()
-            .map(|r| elapsed(r).min(self.graph.tasks()[r.task].seconds))
-            .sum();
-        let paths_that_run = running.iter().map(|r| {
-            self.graph.remaining(r.task) - elapsed(r).min(self.graph.tasks()[r.task].seconds)
-        });
+        let builds: Vec<estimate::Running> = running.iter().map(|r| self.estimate(r)).collect();
+        let spent: f64 = builds.iter().map(estimate::Running::spent).sum();
         let paths_that_wait = self.queue.ready_tasks().map(|t| self.graph.remaining(t));
-        let longest = paths_that_run.chain(paths_that_wait).fold(0.0, f64::max);
-        let work = (self.work_left - spent).max(0.0) / self.settings.jobs as f64;
+        let left = Left::of(
+            &builds,
+            paths_that_wait.fold(0.0, f64::max),
+            (self.work_left - spent).max(0.0) / self.settings.jobs as f64,
+        );
+        let names = running
+            .iter()
+            .map(|r| self.graph.tasks()[r.task].name.clone());
         Event::Progress {
             done: self.done,
             of: self.tasks.len(),
-            running: running
-                .iter()
-                .map(|r| self.graph.tasks()[r.task].name.clone())
-                .collect(),
-            left: longest.max(work),
+            running: names.collect(),
+            left: left.seconds,
+            overdue: left.is_overdue,
+        }
+    }
+
+    fn estimate(&self, running: &Running) -> estimate::Running {
+        estimate::Running {
+            path: self.graph.remaining(running.task),
+            expected: self.graph.tasks()[running.task].seconds,
+            elapsed: running.since.elapsed().as_secs_f64(),
         }
     }
 }

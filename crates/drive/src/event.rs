@@ -88,6 +88,9 @@ pub enum Event {
         running: Vec<String>,
         /// The remaining seconds, from remembered and guessed durations.
         left: f64,
+        /// Whether everything waits for a build that takes longer than expected. It takes at least
+        /// `left` then.
+        overdue: bool,
     },
     /// The build has ended.
     Done {

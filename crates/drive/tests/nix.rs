@@ -201,6 +201,26 @@ fn pipelined() -> String {
     )
 }
 
+/// A build without a measurement is expected to take half a second.
+#[test]
+fn no_time_is_promised_for_a_build_that_takes_longer_than_expected() {
+    let test = "no_time_is_promised_for_a_build_that_takes_longer_than_expected";
+    let Some(place) = Place::new(test) else {
+        return;
+    };
+    let set = r#"{ slow = make "slow" "/bin/sleep 3; echo > $out" [ ]; }"#;
+    let slow = place.instantiate(set, "slow").unwrap();
+    let (result, events) = place.build(&place.settings(), &slow);
+    assert!(result.unwrap().is_complete());
+    let progress = events.iter().filter_map(|event| match event {
+        Event::Progress { left, overdue, .. } => Some((*left, *overdue)),
+        _ => None,
+    });
+    let progress: Vec<(f64, bool)> = progress.collect();
+    assert!(progress[0].0 > 0.0 && !progress[0].1, "{progress:?}");
+    assert_eq!(progress.last(), Some(&(0.0, true)));
+}
+
 #[test]
 fn metadata_is_taken_from_the_library_where_no_core_is_free() {
     let Some(place) = Place::new("metadata_is_taken_from_the_library_where_no_core_is_free") else {

@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
         let previous = record(request.state).ok().flatten().unwrap_or_default();
         let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
-            progress: Progress::new(request.events)?,
+            progress: Progress::new(Path::new(request.flake), request.events)?,
             record: BuildRecord {
                 version: build_record::FORMAT,
                 jobs: driver.settings().jobs,

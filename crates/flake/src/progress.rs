@@ -3,6 +3,7 @@
 //! A terminal gets one line that changes in place, a log gets a line at intervals, and programs get
 //! JSON lines.
 
+mod diagnostic;
 mod log;
 
 use self::log::Log;
@@ -29,13 +30,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows progress on standard error: in place on a terminal, otherwise as a log. If `events` is
-    /// given, that file gets JSON lines. If it is `-`, standard error gets JSON lines and nothing
-    /// else.
+    /// Shows the progress of a workspace's build on standard error: in place on a terminal,
+    /// otherwise as a log. If `events` is given, that file gets JSON lines. If it is `-`, standard
+    /// error gets JSON lines and nothing else.
     ///
     /// # Errors
     /// When the file can't be made.
-    pub(crate) fn new(events: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(workspace: &Path, events: Option<&Path>) -> Result<Self> {
         let to_stderr = events == Some(Path::new("-"));
         let is_terminal = stderr().is_terminal();
         let bar = match is_terminal && !to_stderr {
@@ -47,7 +48,7 @@ impl Progress {
         }
         Ok(Self {
             bar,
-            log: (!is_terminal && !to_stderr).then(Log::new),
+            log: (!is_terminal && !to_stderr).then(|| Log::of(workspace)),
             events: match events {
                 None => None,
                 Some(_) if to_stderr => Some(Box::new(stderr())),
@@ -88,8 +89,9 @@ impl Progress {
                 of,
                 running,
                 left,
+                overdue,
             } => {
-                let text = line(*done, *of, running, *left);
+                let text = line(*done, *of, running, &rest(*left, *overdue));
                 self.bar.set_message(clean(&text).into_owned());
             }
             Event::Failed {
@@ -124,15 +126,23 @@ impl Drop for Progress {
     }
 }
 
-fn line(done: usize, of: usize, running: &[String], left: f64) -> String {
+fn line(done: usize, of: usize, running: &[String], rest: &str) -> String {
     let width = of.to_string().len();
     let mut names: Vec<&str> = running.iter().take(NAMES).map(String::as_str).collect();
     let more = format!("{} more", running.len().saturating_sub(NAMES));
     if running.len() > NAMES {
         names.push(&more);
     }
-    let left = clock(left);
-    format!("{done:>width$}/{of} · {left} left · {}", names.join(", "))
+    format!("{done:>width$}/{of} · {rest} · {}", names.join(", "))
+}
+
+/// Says how long the rest of a build takes.
+fn rest(left: f64, overdue: bool) -> String {
+    match overdue {
+        false => format!("{} left", clock(left)),
+        true if left < 1.0 => "longer than expected".to_owned(),
+        true => format!("over {} left", clock(left.floor())),
+    }
 }
 
 /// Formats seconds for people.
@@ -167,11 +177,18 @@ mod tests {
     fn the_line_says_what_runs_and_how_long() {
         let names = ["a", "b", "c", "d"].map(str::to_owned);
         assert_eq!(
-            line(7, 120, &names, 83.2),
+            line(7, 120, &names, &rest(83.2, false)),
             "  7/120 · 1 min 24 s left · a, b, c, 1 more"
         );
         assert_eq!(clock(0.2), "1 s");
         assert_eq!(clock(7260.0), "2 h 01 min");
+    }
+
+    #[test]
+    fn no_time_is_promised_while_a_build_overruns() {
+        assert_eq!(rest(0.0, true), "longer than expected");
+        assert_eq!(rest(5.7, true), "over 5 s left");
+        assert_eq!(rest(0.2, false), "1 s left");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Shows a build as a log, for standard error that is a file, a pipe or the console of a CI system.
 
-use super::{failure, line};
+use super::diagnostic::{Diagnostic, Sources};
+use super::{failure, line, rest};
 use crateyard_drive::event::Event;
 use crateyard_terminal::{INTERVAL, clean, clean_log};
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::time::Instant;
 
 /// Writes lines to standard error.
@@ -14,22 +16,25 @@ pub(super) struct Log {
 }
 
 /// The markup that a CI system understands.
-#[derive(Clone, Copy)]
 enum Markup {
     None,
     /// Workflow commands of GitHub Actions: a failure's log becomes a group that can be folded, and
-    /// its reason becomes an annotation of the run.
+    /// its first error becomes an annotation of the run.
     /// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
-    GitHub,
+    GitHub(Sources),
 }
 
 impl Log {
-    /// Makes a log for the CI system that this process runs in, if it is known.
-    pub(super) fn new() -> Self {
+    /// Makes a log for the build of a workspace, and for the CI system that this process runs in,
+    /// if it is known.
+    pub(super) fn of(workspace: &Path) -> Self {
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
             last: Instant::now(),
-            markup: if github { Markup::GitHub } else { Markup::None },
+            markup: match github {
+                true => Markup::GitHub(Sources::of(workspace)),
+                false => Markup::None,
+            },
         }
     }
 
@@ -50,7 +55,11 @@ impl Log {
                 of,
                 running,
                 left,
-            } if self.is_due() => eprintln!("{}", clean(&line(*done, *of, running, *left))),
+                overdue,
+            } if self.is_due() => {
+                let text = line(*done, *of, running, &rest(*left, *overdue));
+                eprintln!("{}", clean(&text));
+            }
             Event::Failed {
                 name, message, log, ..
             } => eprint!("{}", clean_log(&self.markup.failure(name, message, log))),
@@ -80,28 +89,47 @@ fn planned(to_build: usize, to_fetch: usize, jobs: usize) -> String {
 }
 
 impl Markup {
-    fn failure(self, name: &str, message: &str, log: &str) -> String {
+    fn failure(&self, name: &str, message: &str, log: &str) -> String {
         let text = failure(name, message, log);
-        match self {
-            Self::None => text,
-            Self::GitHub => {
-                let reason = message.lines().next().unwrap_or_default();
-                let reason = plain(reason);
-                let reason = reason.trim_start_matches("error: ");
-                // GitHub must not read a builder's output as commands. No output can contain its
-                // own hash, so the token does not occur in it.
-                let token = token(&text);
-                format!(
-                    "::group::log of \
-                     {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n::error \
-                     title={}::{}\n",
-                    github_data(name),
-                    github_property(name),
-                    github_data(reason)
-                )
-            }
-        }
+        let Self::GitHub(sources) = self else {
+            return text;
+        };
+        // GitHub must not read a builder's output as commands. No output can contain its own hash,
+        // so the token does not occur in it.
+        let token = token(&text);
+        format!(
+            "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n{}",
+            github_data(name),
+            annotation(sources, name, message, log)
+        )
     }
+}
+
+/// Writes the command that annotates the run with the first error of a log, or else with Nix's
+/// reason.
+fn annotation(sources: &Sources, name: &str, message: &str, log: &str) -> String {
+    let found = Diagnostic::first(&plain(log));
+    let place = found.as_ref().and_then(|found| found.place.as_ref());
+    let file = place.and_then(|place| Some((sources.file(&place.file)?, place)));
+    let mut properties = String::new();
+    if let Some((file, place)) = file {
+        properties = format!(
+            "file={},line={},col={},",
+            github_property(&file),
+            place.line,
+            place.column
+        );
+    }
+    let reason = plain(message.lines().next().unwrap_or_default());
+    let reason = reason.trim_start_matches("error: ");
+    let reason = found
+        .as_ref()
+        .map_or(reason, |found| found.message.as_str());
+    format!(
+        "::error {properties}title={}::{}\n",
+        github_property(name),
+        github_data(reason)
+    )
 }
 
 /// Removes colours from a text, because annotations do not show them.
@@ -162,9 +190,11 @@ mod tests {
 
     #[test]
     fn a_failure_is_an_annotation_on_github() {
+        let directory = tempfile::tempdir().unwrap();
+        let github = Markup::GitHub(Sources::of(directory.path()));
         let message = "error: builder for 'x' failed: 100%";
         let log = "::add-path::/tmp\n";
-        let shown = Markup::GitHub.failure("a:b-0.1.0", message, log);
+        let shown = github.failure("a:b-0.1.0", message, log);
         let token = token(&failure("a:b-0.1.0", message, log));
         assert_eq!(
             shown,
@@ -179,8 +209,33 @@ mod tests {
             "cause\na: builder for 'x' failed: 100%\n"
         );
         let coloured = "\u{1b}[31;1merror: \u{1b}[0mbuilder for '\u{1b}[35;1mx\u{1b}[0m' failed";
-        let shown = Markup::GitHub.failure("a", coloured, "");
+        let shown = github.failure("a", coloured, "");
         let last = shown.lines().last();
         assert_eq!(last, Some("::error title=a::builder for 'x' failed"));
+    }
+
+    #[test]
+    fn an_annotation_is_at_the_compilers_first_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "src/a,b:c%.rs";
+        std::fs::create_dir(directory.path().join("src")).unwrap();
+        std::fs::write(directory.path().join(name), "").unwrap();
+        let sources = Sources::of(directory.path());
+        let annotated = |place: &str| {
+            let log = format!(
+                "\u{1b}[1m\u{1b}[91merror[E0425]\u{1b}[0m\u{1b}[1m: cannot find `x`, 50%\u{1b}[0m\n \
+                 \u{1b}[94m--> \u{1b}[0m{place}:3:9\n  |\n"
+            );
+            annotation(&sources, "a-0.1.0", "builder failed", &log)
+        };
+        assert_eq!(
+            annotated(name),
+            "::error file=src/a%2Cb%3Ac%25.rs,line=3,col=9,title=a-0.1.0\
+             ::error[E0425]: cannot find `x`, 50%25\n"
+        );
+        assert_eq!(
+            annotated("/cargo/registry/a-1.0.0/src/lib.rs"),
+            "::error title=a-0.1.0::error[E0425]: cannot find `x`, 50%25\n"
+        );
     }
 }
