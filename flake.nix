@@ -38,11 +38,12 @@
         }
       ));
 
-      # `nix run`, with the command line's arguments after `--`.
+      # `nix run`, with the command line's arguments after `--`. The static program also starts where
+      # there is no C library in /lib, as on NixOS.
       apps = forEach (system: {
         default = {
           type = "app";
-          program = "${(lib.foundationFor system).assemble}/bin/assemble";
+          program = "${(lib.foundationFor system).assembleStatic}/bin/assemble";
         };
       });
 
