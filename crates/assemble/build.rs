@@ -1,5 +1,6 @@
 //! Puts the bootstrap programs into the command line if `CRATEYARD_BOOTSTRAP` names a directory
-//! with them, which `nix build .#bootstrap` makes. Otherwise the command line has none.
+//! with them, which `nix build .#bootstrap` makes. Otherwise the command line has none, and takes
+//! them from elsewhere (docs/bootstrap.md).
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

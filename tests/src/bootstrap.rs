@@ -1,6 +1,8 @@
 //! The bootstrap programs are data. `bootstrap.lock` has the bytes that their source gives, and an
 //! edit that changes no byte builds nothing again.
 
+mod fetched;
+
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix::{self, name_of};
 use crate::trial::trial;
@@ -26,6 +28,10 @@ pub fn trials() -> Vec<Trial> {
             nothing_is_compiled,
         ),
         test("fetch_knows_them_the_second_time_too", fetch_twice),
+        test(
+            "fetch_gets_one_from_a_release_by_its_hash_and_keeps_it",
+            fetched::from_a_release,
+        ),
     ]
 }
 

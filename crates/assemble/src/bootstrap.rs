@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use crateyard_flake::programs::{self, Kept};
 use crateyard_nix::{Hash, Store, nar};
 use crateyard_terminal::note;
 use serde::{Deserialize, Serialize};
@@ -17,9 +16,6 @@ pub const FILE: &str = "bootstrap.lock";
 
 /// The version of the lock's format.
 const FORMAT: u32 = 1;
-
-/// The prefix of a program's name in the store.
-const PREFIX: &str = "bootstrap-";
 
 /// The programs in this command line: name and bytes. `build.rs` writes this list.
 const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs"));
@@ -94,40 +90,32 @@ impl Pin {
     }
 }
 
-/// Adds the programs in this command line to a store, so that no build has to compile them. A flake
-/// with another revision of Crateyard can't use them, but they do no harm. If the store is
-/// read-only, the build reports that later.
+/// Adds the programs in this command line, and those that were kept for the user, to a store, so
+/// that no build has to compile them. A flake with another revision of Crateyard can't use them,
+/// but they do no harm. If the store is read-only, the build reports that later.
 pub fn bring(store: Option<&str>) {
-    if BROUGHT.is_empty() {
-        return;
-    }
     let store = Store::new(store.map(str::to_owned));
-    if let Err(error) = add(&store, BROUGHT) {
+    let kept = || Kept::find().map_or(Ok(()), |kept| kept.bring(&store));
+    if let Err(error) = add(&store).and_then(|()| kept()) {
         note!("the bootstrap programs are not in {store}, and a build may compile them: {error:#}");
     }
 }
 
-fn add(store: &Store, programs: &[(&str, &[u8])]) -> Result<()> {
-    let mut wanted = Vec::new();
-    for (name, bytes) in programs {
-        let name = format!("{PREFIX}{name}");
-        wanted.push((store.path_of_tree(&name, &files_of(bytes)), name, bytes));
+fn add(store: &Store) -> Result<()> {
+    if BROUGHT.is_empty() {
+        return Ok(());
     }
-    let missing = store.missing(wanted.iter().map(|(path, ..)| path.as_str()))?;
-    let directory = tempfile::tempdir()?;
-    for (path, name, bytes) in wanted {
+    let wanted = BROUGHT.iter();
+    let wanted: Vec<_> = wanted
+        .map(|&(name, bytes)| (programs::path_of(store, name, bytes), bytes))
+        .collect();
+    let missing = store.missing(wanted.iter().map(|(path, _)| path.as_str()))?;
+    for (path, bytes) in wanted {
         if missing.contains(&path) {
-            let file = directory.path().join(name);
-            write_executable(&file, bytes)?;
-            store.add_tree(&file, &path)?;
+            programs::add(store, &path, bytes)?;
         }
     }
     Ok(())
-}
-
-fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// Hashes an executable file as a Nix archive, with SHA-256.
@@ -138,6 +126,7 @@ fn files_of(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     /// The executable as a file in the file system, which `nar::dump` reads.
     #[test]
@@ -145,7 +134,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for bytes in [&b""[..], b"12345678", b"a program"] {
             let file = directory.path().join("program");
-            write_executable(&file, bytes).unwrap();
+            fs::write(&file, bytes).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
             assert_eq!(files_of(bytes), nar::hash(&file).unwrap().base16());
         }
     }

@@ -1,6 +1,7 @@
 //! Tests `assemble build` on a small flake, in its own store, with the machine's shell as the
 //! builder.
 
+use crateyard_nix::nar;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,9 @@ experimental-features = nix-command flakes
 sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64
 substituters =
 ";
+
+/// The bytes that stand for a bootstrap program.
+const PLAN: &[u8] = b"plan\n";
 
 struct Workspace {
     directory: tempfile::TempDir,
@@ -37,12 +41,21 @@ impl Workspace {
         Some(workspace)
     }
 
+    /// The script may name `${plan}`, which stands for a bootstrap program.
     fn describe(&self, script: &str) {
+        let hash = nar::hash_of_executable(PLAN).base16();
         let flake = format!(
-            r#"{{ outputs = {{ self }}: {{ packages.x86_64-linux.app-image = derivation {{
+            r#"{{ outputs = {{ self }}: let
+                sh = more: derivation ({{ system = "x86_64-linux"; builder = "/bin/sh"; }} // more);
+                plan = sh {{
+                    name = "bootstrap-plan";
+                    args = [ "-c" "echo plan > $out; /bin/chmod +x $out" ];
+                    outputHashMode = "recursive";
+                    outputHashAlgo = "sha256";
+                    outputHash = "{hash}";
+                }};
+            in {{ packages.x86_64-linux.app-image = sh {{
                 name = "app-image";
-                system = "x86_64-linux";
-                builder = "/bin/sh";
                 args = [ "-c" "{script}" ];
             }}; }}; }}"#
         );
@@ -72,12 +85,19 @@ impl Workspace {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in("store", arguments)
+    }
+
+    /// Prepares a build in another store.
+    fn command_in(&self, store: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
-        command.arg("build").arg("--store").arg(self.store());
+        let store = self.directory.path().join(store);
+        command.arg("build").arg("--store").arg(store);
         command.args(arguments);
         command.current_dir(self.sources());
         command.env("NIX_CONFIG", SETTINGS);
         command.env("XDG_STATE_HOME", self.directory.path().join("state"));
+        command.env("XDG_CACHE_HOME", self.directory.path().join("cache"));
         command
     }
 
@@ -174,6 +194,32 @@ fn a_failure_is_shown_whole_and_recorded() {
         .collect();
     assert_eq!(names, ["planned", "started", "progress", "failed", "done"]);
     assert!(workspace.sources().join(".crateyard/build.json").exists());
+}
+
+#[test]
+fn a_bootstrap_program_that_was_built_is_there_for_the_next_store() {
+    let test = "a_bootstrap_program_that_was_built_is_there_for_the_next_store";
+    let Some(workspace) = Workspace::new(test, "read -r it < ${plan}; echo $it > $out") else {
+        return;
+    };
+    let planned = |store: &str| {
+        // The output is no image, so the command fails after the build.
+        let output = workspace.command_in(store, &[]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = planned("store");
+    assert!(said.contains("2 to build, "), "{said}");
+    let kept = workspace.directory.path().join("cache/crateyard/bootstrap");
+    let files: Vec<_> = std::fs::read_dir(kept).unwrap().flatten().collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::read(files[0].path()).unwrap(), PLAN);
+    let said = planned("other-store");
+    assert!(said.contains("1 to build, "), "{said}");
+    // Other bytes are not the program. They are removed, and the build makes it again.
+    std::fs::write(files[0].path(), "other").unwrap();
+    let said = planned("third-store");
+    assert!(said.contains("2 to build, "), "{said}");
+    assert_eq!(std::fs::read(files[0].path()).unwrap(), PLAN);
 }
 
 #[test]

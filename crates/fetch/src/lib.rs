@@ -25,6 +25,7 @@ mod flake;
 pub mod git;
 pub mod npm;
 pub mod own;
+mod programs;
 pub mod release;
 pub mod toolchains;
 

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use crateyard_flake::programs::Kept;
 use crateyard_nix::Store;
+use crateyard_terminal::note;
 use serde::Deserialize;
 
 use super::crates::Crate;
 use crate::flake::{attribute_of, flake_of};
+use crate::programs::Places;
 use crate::{crates, git};
 
 /// The flake's attribute with this information (nix/lib.nix).
@@ -69,20 +72,24 @@ impl Own {
         Ok(Some(own))
     }
 
-    /// Gets programs from binary caches, and returns the groups that must still be compiled.
+    /// Gets programs, and returns the groups that must still be compiled.
     fn to_compile(&self, store: &Store) -> Result<Vec<&Group>> {
+        let mut places = Places::of(&self.source, store);
         let mut groups = Vec::new();
+        let mut present = Vec::new();
         for group in &self.programs {
             let paths: Option<Vec<&str>> = group.programs.values().map(Option::as_deref).collect();
             let Some(paths) = paths else {
                 groups.push(group);
                 continue;
             };
-            let missing = store.missing(paths)?;
-            if !missing.iter().all(|path| store.substitute(path)) {
-                groups.push(group);
+            let missing = store.missing(paths.iter().copied())?;
+            match missing.iter().all(|path| places.get(path)) {
+                true => present.extend(paths),
+                false => groups.push(group),
             }
         }
+        keep(store, &present);
         Ok(groups)
     }
 
@@ -105,6 +112,17 @@ impl Own {
         }
         let names = groups.iter().flat_map(|group| group.programs.keys());
         Ok(names.cloned().collect())
+    }
+}
+
+/// Keeps the programs for the user's other stores.
+fn keep(store: &Store, paths: &[&str]) {
+    if paths.is_empty() {
+        return;
+    }
+    let kept = Kept::open().and_then(|kept| kept.keep(store, paths.iter().copied()));
+    if let Err(error) = kept {
+        note!("another store will need the bootstrap programs again: {error:#}");
     }
 }
 

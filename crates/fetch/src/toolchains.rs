@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use crateyard_description::Description;
 use crateyard_nix::{Store, sha256_of};
+use crateyard_terminal::note;
 use crateyard_toolchain::channel::Channel;
 use crateyard_toolchain::component::Files;
 use crateyard_toolchain::lock::{Component, Lock};
@@ -63,7 +64,8 @@ pub fn members_in(metadata: &str) -> Vec<Member> {
 #[error("{0}")]
 pub struct Refused(String);
 
-/// The distribution server. After one failure, it gets no more requests.
+/// The distribution server, or another server with files. After one failure, it gets no more
+/// requests.
 pub struct Server<'a> {
     store: &'a Store,
     address: String,
@@ -74,9 +76,14 @@ impl<'a> Server<'a> {
     /// Takes the server from the environment, or else the Rust project's own. Downloads go through
     /// a store.
     pub fn new(store: &'a Store) -> Self {
+        Self::at(store, server::address())
+    }
+
+    /// Takes the server with an address, which has no slash at its end.
+    pub(crate) fn at(store: &'a Store, address: String) -> Self {
         Self {
             store,
-            address: server::address(),
+            address,
             failed: None,
         }
     }
@@ -126,6 +133,16 @@ impl<'a> Server<'a> {
             )));
         }
         Ok(())
+    }
+
+    /// Downloads a file that the server may not have. A note says why a server gives nothing.
+    pub(crate) fn find(&mut self, path: &str) -> Option<PathBuf> {
+        let is_known = self.failed.is_some();
+        let found = self.get(path).ok();
+        if let Some(reason) = self.failed.as_ref().filter(|_| !is_known) {
+            note!("{reason}");
+        }
+        found
     }
 
     fn get(&mut self, path: &str) -> Result<PathBuf> {

@@ -6,6 +6,7 @@ use super::arguments::Arguments;
 use super::config::Config;
 use super::evaluation::{Building, Evaluated, Evaluation, Files};
 use super::links;
+use super::programs::{self, Kept};
 use super::progress::Progress;
 use super::tree::{self, Tree};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -322,7 +323,8 @@ impl<'a> Session<'a> {
         Err(failure(&report))
     }
 
-    /// Saves the measured times and the record, even if the build failed or was interrupted.
+    /// Saves the measured times, the record and the bootstrap programs, even if the build failed or
+    /// was interrupted.
     fn remember(&mut self) {
         let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
         for error in [saved.map_err(Into::into), self.write_record()]
@@ -330,6 +332,28 @@ impl<'a> Session<'a> {
             .filter_map(Result::err)
         {
             warning!("{error:#}");
+        }
+        if let Err(error) = self.keep_programs() {
+            note!("another store will need the bootstrap programs again: {error:#}");
+        }
+    }
+
+    /// Keeps the bootstrap programs that were built or came from a cache, so that no other store of
+    /// this user needs to build them.
+    fn keep_programs(&self) -> Result<()> {
+        let store = &self.driver.settings().launch.store;
+        let fetched = self.record.fetched.iter().map(|fetch| fetch.path.clone());
+        let mut paths: Vec<String> = fetched.filter(|path| programs::is_program(path)).collect();
+        let built = self.record.units.iter().filter(|unit| {
+            unit.outcome == Outcome::Built && programs::is_program(&unit.derivation)
+        });
+        for unit in built {
+            let outputs = store.derivation(&unit.derivation)?.outputs;
+            paths.extend(outputs.into_values().map(|output| output.path));
+        }
+        match paths.is_empty() {
+            true => Ok(()),
+            false => Kept::open()?.keep(store, paths.iter().map(String::as_str)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Evaluates and builds the attributes of a workspace's flake, by Nix.
 //!
 //! [`Nix`] is the way to call Nix, with the machine's settings ([`Config`]). [`driven`] builds
-//! attributes by the driver of `crateyard-drive`; [`plan_lock`] keeps a plan for evaluation.
+//! attributes by the driver of `crateyard-drive`; [`plan_lock`] keeps a plan for evaluation, and
+//! [`programs`] the programs that evaluation runs.
 //!
 //! ```no_run
 //! use crateyard_flake::Nix;
@@ -25,6 +26,7 @@ pub mod isolation;
 mod links;
 mod pinned;
 pub mod plan_lock;
+pub mod programs;
 mod progress;
 pub mod said;
 mod tree;

@@ -46,6 +46,12 @@ impl Store {
         self.url.as_deref()
     }
 
+    /// Returns the directory that store paths begin with, even those of a store elsewhere:
+    /// `/nix/store`.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
     /// Whether it is a directory on this machine, but not the machine's own store.
     pub fn is_elsewhere(&self) -> bool {
         let url = self.url().unwrap_or_default();

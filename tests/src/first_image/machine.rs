@@ -1,9 +1,9 @@
 //! A machine before Crateyard is installed: an empty `/nix`, an empty home.
 
 use anyhow::{Context, Result, ensure};
+use crateyard_nix::{Store, nar};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -58,25 +58,22 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Adds the bootstrap programs in a directory to the store, as the command line of a release
-    /// does.
+    /// Puts the bootstrap programs in a directory where `assemble` keeps those that it has built.
     ///
     /// # Errors
-    /// When the programs can't be read or added.
+    /// When the programs can't be read or written.
     #[allow(dead_code, reason = "the command line of a recording brings its own")]
-    pub fn bring(&self, programs: &Path) -> Result<()> {
+    pub fn keep(&self, programs: &Path) -> Result<()> {
+        let kept = self.path("home/.cache/crateyard/bootstrap");
+        fs::create_dir_all(&kept)?;
         for entry in fs::read_dir(programs)? {
             let program = entry?;
             let name = format!("bootstrap-{}", program.file_name().to_string_lossy());
-            let copy = self.path(&format!("tmp/{name}"));
-            fs::copy(program.path(), &copy)?;
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-            let added = self.shell(&format!("nix-store --add {}", copy.display()))?;
-            ensure!(
-                added.status.success(),
-                "{name}: {}",
-                String::from_utf8_lossy(&added.stdout)
-            );
+            let bytes = fs::read(program.path())?;
+            let hash = nar::hash_of_executable(&bytes).base16();
+            let path = Store::default().path_of_tree(&name, &hash);
+            let base = path.rsplit('/').next().context("a path has a last part")?;
+            fs::write(kept.join(base), bytes)?;
         }
         Ok(())
     }

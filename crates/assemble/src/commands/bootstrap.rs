@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use crateyard_flake::Nix;
+use crateyard_flake::{Nix, programs};
+use crateyard_image::beneath::Directory;
+use crateyard_nix::Store;
 use crateyard_terminal::{print_line, write_to};
 
 use crate::bootstrap::{FILE, Lock, Pin};
@@ -19,9 +21,13 @@ pub struct Args {
     /// The checkout: a directory with bootstrap.lock
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Write nothing; fail if bootstrap.lock is out of date
+    /// Leave bootstrap.lock as it is; fail if it is out of date
     #[arg(long)]
     check: bool,
+    /// Also write the programs into a directory, under the names that `assemble fetch` asks a
+    /// release for
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -45,11 +51,14 @@ pub fn run(args: Args) -> Result<()> {
     let attributes = ["bootstrap".to_owned()];
     let nix = Nix::default();
     let built = nix.build(&nix.flake(&args.workspace)?, "", &attributes, None)?;
-    let built = built.first().context("nix has built nothing")?;
-    let programs = pins(built)?;
+    let built = read(built.first().context("nix has built nothing")?)?;
+    let pins = built.iter();
+    let pins: BTreeMap<String, Pin> = pins
+        .map(|(name, (source, bytes))| (name.clone(), Pin::new(source, bytes)))
+        .collect();
     let mut lock = older.clone();
     let system = format!("{}-linux", std::env::consts::ARCH);
-    lock.set(&system, programs.clone());
+    lock.set(&system, pins.clone());
     ensure!(
         !args.check || lock == older,
         "{} does not match the source in crates/; renew it with: assemble bootstrap",
@@ -58,7 +67,10 @@ pub fn run(args: Args) -> Result<()> {
     if lock != older {
         write_to(&path, &lock.to_text()?)?;
     }
-    for (name, pin) in programs {
+    if let Some(directory) = &args.out {
+        write(directory, &built)?;
+    }
+    for (name, pin) in pins {
         print_line(format!(
             "{name:<12} {:>9} bytes  sha256:{}",
             pin.size, pin.sha256
@@ -67,18 +79,34 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Pins the programs that nix/bootstrap/programs.nix has put into a directory.
-fn pins(built: &Path) -> Result<BTreeMap<String, Pin>> {
+/// Programs by name: the hash of the source, and the bytes.
+type Programs = BTreeMap<String, (String, Vec<u8>)>;
+
+/// Reads the programs that nix/bootstrap/programs.nix has put into a directory.
+fn read(built: &Path) -> Result<Programs> {
     let directory = built.join("bin");
     let context = || format!("cannot read {}", directory.display());
-    let mut pins = BTreeMap::new();
+    let mut programs = BTreeMap::new();
     for entry in fs::read_dir(&directory).with_context(context)? {
         let name = entry.with_context(context)?.file_name();
         let name = name.to_string_lossy().into_owned();
         let bytes = fs::read(directory.join(&name)).with_context(context)?;
         let source =
             fs::read_to_string(built.join(format!("{name}.source"))).with_context(context)?;
-        pins.insert(name, Pin::new(source.trim(), &bytes));
+        programs.insert(name, (source.trim().to_owned(), bytes));
     }
-    Ok(pins)
+    Ok(programs)
+}
+
+/// Writes the programs under the last parts of their store paths.
+fn write(directory: &Path, built: &Programs) -> Result<()> {
+    let context = || format!("cannot write the programs to {}", directory.display());
+    let directory = Directory::create(directory).with_context(context)?;
+    for (name, (_, bytes)) in built {
+        let path = programs::path_of(&Store::default(), name, bytes);
+        directory
+            .write(programs::base(&path), bytes)
+            .with_context(context)?;
+    }
+    Ok(())
 }
