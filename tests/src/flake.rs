@@ -6,6 +6,7 @@ use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         test("show_lists_everything_and_builds_nothing", show),
         test("check_passes", check),
         test("fmt_formats_by_the_locked_release", fmt),
+        test("a_flake_s_own_formatter_wins", own_formatter),
         test(
             "a_seed_that_is_not_the_source_s_fails_the_check",
             other_seed,
@@ -142,6 +144,17 @@ fn fmt() -> Result<()> {
             .read()?;
         ensure!(said == "called with fmt --all --check", "{system}: {said}");
     }
+    Ok(())
+}
+
+fn own_formatter() -> Result<()> {
+    let formatters = "builtins.mapAttrs (_: each: each.name) (flake.lib.addImages { src = flake; } \
+                      { formatter.x86_64-linux = { name = \"own\"; }; }).formatter";
+    let found: BTreeMap<String, String> = nix::evaluate(&repository(), formatters)?;
+    for system in ELSEWHERE {
+        ensure!(found[system] == "fmt", "{system} has {:?}", found[system]);
+    }
+    ensure!(found["x86_64-linux"] == "own", "there is {found:?}");
     Ok(())
 }
 
