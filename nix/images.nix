@@ -117,7 +117,8 @@ let
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
     inherit (debian) libraries;
-    parts = builtins.attrNames (partsFor host.architecture);
+    # The description itself checks the downloads of images and crates.
+    parts = builtins.attrNames (checked (parts // npmParts.parts // downloads.named));
   };
   resolved = import ./json.nix {
     inherit (tree) kept;
@@ -138,26 +139,28 @@ let
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
   # The description has the parts that npm makes and those that are downloaded.
-  described = (builtins.fromTOML (builtins.readFile description)).parts or { };
+  toml = builtins.fromTOML (builtins.readFile description);
   npmParts = import ./npm/parts.nix {
-    inherit src described host;
+    inherit src host;
+    described = toml.parts or { };
     inherit (foundation) cell rootFileSystem;
     packages = debian.packagesOf "npm";
   };
   downloads = import ./download/parts.nix {
-    inherit described;
+    inherit toml;
     inherit (foundation) cell tools;
   };
   twice = builtins.filter (name: parts ? ${name}) (
-    builtins.attrNames npmParts.parts ++ downloads.names
+    builtins.attrNames npmParts.parts ++ builtins.attrNames downloads.named
   );
-  # All parts, as the images and crates for an architecture see them.
-  partsFor =
-    architecture:
+  checked =
+    all:
     if twice == [ ] then
-      parts // npmParts.parts // downloads.partsFor architecture
+      all
     else
       throw "images.toml and the flake both make the part \"${builtins.head twice}\": give one of them another name";
+  # All parts, as the images and crates for an architecture see them.
+  partsFor = architecture: checked (parts // npmParts.parts // downloads.partsFor architecture);
   partOfFor = architecture: import ./part.nix { parts = partsFor architecture; };
   # A crate's parts: { path, from }, where the path is relative to the package's directory.
   partsOf =

@@ -5,8 +5,12 @@
   # A root file system with sh, coreutils and cmake. The latter unpacks.
   tools,
 }:
-# The part's name.
-name:
+{
+  # The end of its names in the store.
+  file,
+  # Its place in images.toml, for messages.
+  place,
+}:
 {
   url,
   # The file's hash, in hexadecimal digits.
@@ -17,24 +21,24 @@ name:
   ...
 }:
 let
-  file = import ../fetch.nix {
-    name = "download-${name}";
+  download = import ../fetch.nix {
+    name = "download-${file}";
     inherit url;
     hash = sha256;
   };
 in
 if !unpack then
-  file
+  download
 else
   cell {
-    name = "part-${name}";
+    name = "part-${file}";
     roots = [ tools ];
     writable = [ "/tmp" ];
     program = "/usr/bin/sh";
     args = [ "${./unpack.sh}" ];
     attributes = {
-      archive = file;
-      part = name;
+      archive = download;
+      inherit place;
       strip = toString strip;
     };
   }

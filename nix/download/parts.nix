@@ -1,37 +1,43 @@
-# The parts of an images.toml that are downloaded: [parts.NAME] with `download`.
+# The parts of an images.toml that are downloaded: [parts.NAME] with `download`, and `downloads` of
+# images and crates.
 {
-  # [parts] of images.toml: maps names to fields.
-  described,
+  # images.toml: a value.
+  toml,
   # ../seed/cell.nix.
   cell,
   # A root file system with sh, coreutils and cmake.
   tools,
 }:
 let
-  downloaded = import ../select.nix (part: part ? download) described;
-  listOf = download: if builtins.isList download then download else [ download ];
-  # The fields of a part's download for an architecture.
+  all = import ./all.nix toml;
+  downloaded = all.named // all.own;
+  # A part's download for an architecture.
   entryFor =
-    architecture: name:
+    architecture: part:
     let
       fits = entry: (entry.architecture or architecture) == architecture;
-      fitting = builtins.filter fits (listOf downloaded.${name}.download);
+      fitting = builtins.filter fits part.entries;
       entry = builtins.head fitting;
     in
     if fitting == [ ] then
-      throw "images.toml: [parts.${name}] has no download for ${architecture}: add one with `architecture = \"${architecture}\"`"
+      throw "images.toml: ${part.place} has no download for ${architecture}: add one with `architecture = \"${architecture}\"`"
     else if !(entry ? sha256) then
-      throw "images.toml: the download of [parts.${name}] has no `sha256`: run `assemble lock`, which adds it"
+      throw "images.toml: the download of ${part.place} has no `sha256`: run `assemble lock`, which adds it"
     else
       entry;
   partOf = import ./part.nix { inherit cell tools; };
 in
 {
-  names = builtins.attrNames downloaded;
+  # Those of [parts], by name.
+  inherit (all) named;
   # Maps Debian's name of an architecture to the parts for it, and these from names to derivations.
-  partsFor = architecture: builtins.mapAttrs (name: _: partOf name (entryFor architecture name)) downloaded;
+  partsFor =
+    architecture:
+    builtins.mapAttrs (
+      _: part: partOf { inherit (part) file place; } (entryFor architecture part)
+    ) downloaded;
   # Maps the same name to the downloads of these parts: names to { url, sha256 }.
   entriesFor =
     architecture:
-    builtins.mapAttrs (name: _: { inherit (entryFor architecture name) url sha256; }) downloaded;
+    builtins.mapAttrs (_: part: { inherit (entryFor architecture part) url sha256; }) downloaded;
 }

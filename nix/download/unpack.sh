@@ -1,17 +1,23 @@
 # Unpacks the archive of a part to $out; see part.nix for the variables. cmake reads tar, zip and 7z
 # with every usual compression, whatever the file is called (libarchive). It sets no owners, and the
-# store keeps no times.
+# store keeps no times. An entry that leads out of the directory reaches nothing: only /tmp can be
+# written.
 set -eu
 export PATH=/usr/bin LANG=C.UTF-8
 
 fail() {
-    printf 'error: [parts.%s] in images.toml: %s\n' "$part" "$1" >&2
+    printf 'error: %s in images.toml: %s\n' "$place" "$1" >&2
     exit 1
 }
 
 mkdir /tmp/unpacked
 cd /tmp/unpacked
-cmake -E tar xf "$archive" || fail "the download is no archive: drop \`unpack\`"
+if ! cmake -E tar xf "$archive"; then
+    if cmake -E tar tf "$archive" >/dev/null 2>&1; then
+        fail "the archive can't be unpacked: it is damaged, or an entry leads out of it"
+    fi
+    fail "the download is no archive: drop \`unpack\`"
+fi
 chmod -R u+rwX .
 top=.
 left=$strip

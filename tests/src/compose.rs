@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod downloads;
+mod own_downloads;
 mod parts;
 mod variants;
 
@@ -19,6 +20,7 @@ use std::path::Path;
 pub fn trials() -> Vec<Trial> {
     let mut all = parts::trials();
     all.extend(downloads::trials());
+    all.extend(own_downloads::trials());
     all.extend(capabilities::trials());
     all.extend(variants::trials());
     all

@@ -8,6 +8,7 @@ use self::images::{
     check_base, check_bundled, check_cycles, check_name, check_platforms, check_target, check_users,
 };
 use crate::model::*;
+use crate::own_part;
 use crate::parse::built_in_users;
 use crate::problem::{Problem, suggestion};
 use crate::sources::Sources;
@@ -172,6 +173,8 @@ impl File {
                 format!("{path}{}", last_part(source))
             }
             Content::Part { name, from } if path.ends_with('/') => match from.as_str() {
+                // The path is that of the directory itself: `/`.
+                "" if own_part::is_own(name) => path.clone(),
                 "" => format!("{path}{name}"),
                 from => format!("{path}{}", last_part(from)),
             },

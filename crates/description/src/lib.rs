@@ -13,6 +13,7 @@ mod model;
 mod native;
 pub mod normal;
 mod normalize;
+pub mod own_part;
 mod parse;
 mod pins;
 mod problem;

@@ -209,7 +209,7 @@ impl Normalizer<'_> {
 
     fn files(&self) -> Vec<Source> {
         let fields = &self.image.fields;
-        let files = fields.files.iter().flatten().map(|file| {
+        let files = fields.all_files().map(|file| {
             let (uid, gid) = self.owner(&file.owner);
             let (to, mode) = (file.destination(), file.mode);
             let xattrs = file.attributes.all.clone();
@@ -264,7 +264,7 @@ impl Normalizer<'_> {
     /// Returns the paths of files and links that replace files of the base.
     fn replaced_files(&self) -> Vec<String> {
         let fields = &self.image.fields;
-        let files = fields.files.iter().flatten().filter(|file| file.replace);
+        let files = fields.all_files().filter(|file| file.replace);
         let links = fields.links.iter().flatten().filter(|link| link.replace);
         let mut paths: Vec<String> = files
             .map(File::destination)

@@ -26,8 +26,9 @@ pub struct Description {
     pub crates: Vec<Crate>,
     /// The parts that npm makes, by name.
     pub npm_parts: BTreeMap<String, NpmPart>,
-    /// The parts that are downloaded, by name: one download for all architectures, or one for each.
-    pub downloads: BTreeMap<String, Vec<Download>>,
+    /// The parts that are downloaded, by name: those of `[parts]`, and those of images and crates
+    /// ([`crate::own_part`]).
+    pub downloads: BTreeMap<String, DownloadedPart>,
     /// Accounts, besides the built-in ones.
     pub users: Vec<Spanned<User>>,
     /// All images, variants among them, by name.
@@ -153,8 +154,10 @@ pub struct Crate {
     pub environment: BTreeMap<String, String>,
     /// Whether its units see the revision that is built.
     pub revision: bool,
-    /// Parts that its units see in the package's directory.
+    /// Parts that its units see in the package's directory, also those of `downloads`.
     pub parts: Vec<CratePart>,
+    /// The parts that its `downloads` make, by name.
+    pub downloads: BTreeMap<String, DownloadedPart>,
 }
 
 /// A part in the directory of a package.
@@ -175,7 +178,26 @@ pub struct NpmPart {
     pub directory: String,
 }
 
-/// `download` of `[parts.NAME]`, or an element of it. Nix reads the other fields.
+/// A part that is downloaded: `[parts.NAME]` with `download`, or all elements of `downloads` of an
+/// image or a crate that are for one path.
+#[derive(Clone, Debug)]
+pub struct DownloadedPart {
+    /// Its place for messages: `[parts.NAME]`, or the path in quotes.
+    pub place: String,
+    /// The name of its file in the store, after `download-`.
+    pub file: String,
+    /// One download for all architectures, or one for each.
+    pub downloads: Vec<Download>,
+}
+
+impl DownloadedPart {
+    /// Whether the part is the content of an archive for at least one architecture.
+    pub(crate) fn is_unpacked(&self) -> bool {
+        self.downloads.iter().any(|download| download.unpack)
+    }
+}
+
+/// `download` of `[parts.NAME]`, or an element of it or of `downloads`. Nix reads the other fields.
 #[derive(Clone, Debug)]
 pub struct Download {
     /// Debian's name of the architecture that the download is for; without it, it is for all.
@@ -184,6 +206,8 @@ pub struct Download {
     pub url: Spanned<String>,
     /// The SHA-256 of the file, in hexadecimal digits. `assemble lock` adds it.
     pub sha256: Option<String>,
+    /// Whether the part is the content of the file, an archive.
+    pub(crate) unpack: bool,
     /// The place of the key `url`.
     pub(crate) key: Range<usize>,
 }
@@ -224,6 +248,7 @@ pub struct ImageFields {
     pub build: Option<BuildFields>,
     pub packages: Option<Vec<String>>,
     pub files: Option<Vec<File>>,
+    pub downloads: Option<Vec<ImageDownload>>,
     pub directories: Option<Vec<Directory>>,
     pub links: Option<Vec<Link>>,
     pub charts: Option<Vec<Chart>>,
@@ -258,6 +283,7 @@ impl ImageFields {
             },
             packages: self.packages.or(under.packages),
             files: self.files.or(under.files),
+            downloads: self.downloads.or(under.downloads),
             directories: self.directories.or(under.directories),
             links: self.links.or(under.links),
             charts: self.charts.or(under.charts),
@@ -279,10 +305,17 @@ impl ImageFields {
         }
     }
 
+    /// Returns all files: those of `files`, and those that are downloaded.
+    pub(crate) fn all_files(&self) -> impl Iterator<Item = &File> {
+        let downloads = self.downloads.iter().flatten();
+        let files = self.files.iter().flatten();
+        files.chain(downloads.map(|download| &download.file))
+    }
+
     /// Returns the names of the accounts that the image uses: its user, and the owners of files and
     /// directories.
     pub(crate) fn account_names(&self) -> impl Iterator<Item = &Spanned<String>> {
-        let files = self.files.iter().flatten().map(|file| &file.owner);
+        let files = self.all_files().map(|file| &file.owner);
         let directories = self.directories.iter().flatten();
         let owners = files.chain(directories.map(|directory| &directory.owner));
         let names = owners.flat_map(|owner| [&owner.user, &owner.group]);
@@ -389,8 +422,19 @@ pub struct File {
     pub attributes: FileAttributes,
 }
 
+/// A download of an image: a part, and the file or directory that it becomes.
+#[derive(Clone, Debug)]
+pub struct ImageDownload {
+    /// The part's name.
+    pub name: String,
+    /// The part.
+    pub part: DownloadedPart,
+    /// Its place in the image, with the part as its content.
+    pub file: File,
+}
+
 /// The owner of a file or directory, as written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// User.
     pub user: Option<Spanned<String>>,

@@ -178,6 +178,7 @@ impl Description {
                     environment: BTreeMap::new(),
                     revision: false,
                     parts: Vec::new(),
+                    downloads: BTreeMap::new(),
                 }),
             }
         }

@@ -19,6 +19,7 @@ mod downloads;
 mod field;
 mod image;
 mod npm;
+mod own_downloads;
 mod parts;
 mod settings;
 mod steps;
@@ -66,7 +67,14 @@ fn read(top: &Fields, source: &Source) -> Description {
         .value("debian")
         .and_then(|value| read_debian(top.reader, value))
         .unwrap_or_default();
-    let (npm_parts, downloads) = parts::read(top);
+    let (npm_parts, mut downloads) = parts::read(top);
+    let crates = named(top, "crates", "crates", read_crate);
+    let images = read_images(top);
+    let of_crates = crates.iter().flat_map(|each| each.downloads.clone());
+    downloads.extend(of_crates);
+    let of_images = images.values();
+    let of_images = of_images.flat_map(|image| image.fields.downloads.iter().flatten());
+    downloads.extend(of_images.map(|it| (it.name.clone(), it.part.clone())));
     Description {
         source: source.clone(),
         debian: debian
@@ -75,11 +83,11 @@ fn read(top: &Fields, source: &Source) -> Description {
             .with_npm(!npm_parts.is_empty()),
         build: read_build(top),
         toolchain,
-        crates: named(top, "crates", "crates", read_crate),
+        crates,
         npm_parts,
         downloads,
         users: named(top, "users", "users", read_user),
-        images: read_images(top),
+        images,
     }
 }
 

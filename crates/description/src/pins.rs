@@ -1,15 +1,15 @@
 //! Adds the hashes of downloads to the text of images.toml, for `assemble lock`. The rest of the
 //! text stays as it is.
 
-use crate::model::{Description, Download};
+use crate::model::{Description, Download, DownloadedPart};
 use crate::problem::{Problem, Problems};
 
 impl Description {
-    /// Returns the downloads without a hash, each with the name of its part.
-    pub fn unpinned(&self) -> impl Iterator<Item = (&str, &Download)> {
-        let all = self.downloads.iter().flat_map(|(name, downloads)| {
-            let named = downloads.iter();
-            named.map(move |download| (name.as_str(), download))
+    /// Returns the downloads without a hash, each with its part.
+    pub fn unpinned(&self) -> impl Iterator<Item = (&DownloadedPart, &Download)> {
+        let all = self.downloads.values().flat_map(|part| {
+            let downloads = part.downloads.iter();
+            downloads.map(move |download| (part, download))
         });
         all.filter(|(_, download)| download.sha256.is_none())
     }
@@ -75,8 +75,8 @@ fn insertion(text: &str, download: &Download, hash: &str) -> (usize, String) {
 fn is_pinned(before: &Description, after: &Description, hashes: &[String]) -> bool {
     type Said = (String, String, Option<String>, Option<String>);
     let said = |description: &Description| -> Vec<Said> {
-        let all = description.downloads.iter().flat_map(|(name, downloads)| {
-            downloads.iter().map(move |it| {
+        let all = description.downloads.iter().flat_map(|(name, part)| {
+            part.downloads.iter().map(move |it| {
                 let url = it.url.get_ref().clone();
                 (
                     name.clone(),
@@ -159,6 +159,23 @@ mod tests {
         }
     }
 
+    /// Images and crates have downloads without a part of their own. A variant has those of its
+    /// image, once.
+    #[test]
+    fn downloads_of_images_and_crates_are_pinned_in_place() {
+        let text = "version = 1\n\
+                    [crates.c]\ndownloads = [{ path = \"in\", url = \"http://h/c\" }]\n\
+                    [[images.a.downloads]]\nurl = \"http://h/a\" # a\npath = \"/a\"\n\
+                    [images.a.variants.v]\ntags = [\"v\"]\n";
+        let described = Description::parse(text, "images.toml").expect("a description");
+        let pinned = described.with_hashes(&hashes()).expect("a text");
+        let [one, two] = hashes();
+        let expected = text
+            .replace("/c\"", &format!("/c\", sha256 = \"{one}\""))
+            .replace("# a\n", &format!("# a\nsha256 = \"{two}\"\n"));
+        assert_eq!(pinned, expected);
+    }
+
     #[test]
     fn a_hash_that_is_there_stays() {
         let own = "3".repeat(64);
@@ -176,7 +193,7 @@ mod tests {
             "version = 1\nimages = {}\n[parts]\na = { download = { url = \"http://h/a\" } }\n";
         let mut described = Description::parse(text, "images.toml").expect("a description");
         let key = text.find("version").expect("a key");
-        described.downloads.get_mut("a").expect("a part")[0].key = key..key + 3;
+        described.downloads.get_mut("a").expect("a part").downloads[0].key = key..key + 3;
         let error = described.with_hashes(&hashes()).expect_err("another form");
         let said = error.to_string();
         assert!(said.contains("images.toml:4:26: error: the hash"), "{said}");

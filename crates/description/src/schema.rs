@@ -47,6 +47,7 @@ pub static TABLES: &[&Table] = &[
     &TOOLCHAIN,
     &CRATE,
     &CRATE_PART,
+    &CRATE_DOWNLOAD,
     &PART,
     &DOWNLOAD,
     &USER,
@@ -55,6 +56,7 @@ pub static TABLES: &[&Table] = &[
     &BINARY,
     &IMAGE_BUILD,
     &FILE,
+    &IMAGE_DOWNLOAD,
     &DIRECTORY,
     &LINK,
     &CHART,
@@ -162,6 +164,7 @@ pub static CRATE: Table = Table {
         field("environment", "table of strings", "none"),
         field("revision", "boolean", "`false`"),
         field("parts", "array of tables", "`[]`"),
+        field("downloads", "array of tables", "`[]`"),
     ],
 };
 
@@ -201,6 +204,20 @@ pub static CRATE_PART: Table = Table {
     ],
 };
 
+/// A file from the web that a crate is compiled with.
+pub static CRATE_DOWNLOAD: Table = Table {
+    path: "crates.NAME.downloads[]",
+    fields: &[
+        field("url", "string", "required"),
+        field("path", "string", "required"),
+        field("sha256", "string", "what `assemble lock` adds"),
+        field("architecture", "string", "all"),
+        field("unpack", "boolean", "`false`"),
+        field("strip", "integer", "none"),
+        field("from", "string", "all of the archive"),
+    ],
+};
+
 /// An account inside images.
 pub static USER: Table = Table {
     path: "users.NAME",
@@ -231,6 +248,7 @@ const IMAGE_FIELDS: &[Field] = &[
     field("build", "table", "`[build]`"),
     field("packages", "array of strings", "`[]`"),
     field("files", "array of tables", "`[]`"),
+    field("downloads", "array of tables", "`[]`"),
     field("directories", "array of tables", "`[]`"),
     field("links", "array of tables", "`[]`"),
     field("charts", "array of tables", "`[]`"),
@@ -305,6 +323,30 @@ pub static FILE: Table = Table {
             "mode",
             "string",
             "`0644`, `0755` where the source is executable",
+        ),
+        field("user", "string", "`\"root\"`"),
+        field("group", "string", "the user's own"),
+        field("replace", "boolean", "`false`"),
+        field("capabilities", "array of strings", "`[]`"),
+        field("xattrs", "table of strings", "none"),
+    ],
+};
+
+/// A file from the web, or the content of an archive.
+pub static IMAGE_DOWNLOAD: Table = Table {
+    path: "images.NAME.downloads[]",
+    fields: &[
+        field("url", "string", "required"),
+        field("path", "string", "required"),
+        field("sha256", "string", "what `assemble lock` adds"),
+        field("architecture", "string", "all"),
+        field("unpack", "boolean", "`false`"),
+        field("strip", "integer", "none"),
+        field("from", "string", "all of the archive"),
+        field(
+            "mode",
+            "string",
+            "`0644`, `0755` for programs in an archive",
         ),
         field("user", "string", "`\"root\"`"),
         field("group", "string", "the user's own"),

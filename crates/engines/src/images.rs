@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use crateyard_description::Platform;
 use crateyard_description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
+use crateyard_description::{Platform, own_part};
 use crateyard_dockerfile::Project;
 use crateyard_image::spec::{DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version};
 use crateyard_oci::{Digest, digest::HashingWriter};
@@ -171,11 +171,13 @@ impl Images<'_> {
     }
 }
 
-/// Returns the error for a part. Only Nix makes parts, and only Nix gets the parts of a flake.
+/// Returns the error for a part. Only Nix makes and downloads parts, and only Nix gets those of a
+/// flake.
 pub(crate) fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
-        "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds \
-         with Nix"
+        "{who} can't make {}: only Nix makes parts and downloads files\n  try: `assemble build`, \
+         which builds with Nix",
+        own_part::shown(name)
     )
 }
 

@@ -1,10 +1,11 @@
-//! Fetches the files that parts of images.toml download. Nix finds them in the store by their
+//! Fetches the files that images.toml downloads. Nix finds them in the store by their
 //! hashes (nix/fetch.nix), and downloads only the missing ones itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_description::DownloadedPart;
 use crateyard_nix::{Store, sha256_of};
 use crateyard_workspace::described;
 
@@ -12,8 +13,7 @@ use super::{Counts, Missing};
 
 /// A download with its hash.
 struct Wanted {
-    /// The part's name.
-    part: String,
+    part: DownloadedPart,
     url: String,
     sha256: String,
 }
@@ -39,10 +39,10 @@ pub fn fetch(workspace: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> 
         let found = sha256_of(&file)?;
         if found != wanted.sha256 {
             bail!(
-                "the part `{}`: {} has the SHA-256 {found}, and images.toml has {}\n  try: find \
-                 out who changed it; to take the new file, remove `sha256` there and run `assemble \
-                 lock`",
-                wanted.part,
+                "the download of {}: {} has the SHA-256 {found}, and images.toml has {}\n  try: \
+                 find out who changed it; to take the new file, remove `sha256` there and run \
+                 `assemble lock`",
+                wanted.part.place,
                 wanted.url,
                 wanted.sha256
             );
@@ -59,8 +59,8 @@ fn read(workspace: &Path, store: &Store) -> (BTreeMap<String, Wanted>, Vec<Missi
     let Some(described) = described::read(&images).ok() else {
         return (wanted, Vec::new());
     };
-    for (part, downloads) in &described.downloads {
-        for download in downloads {
+    for part in described.downloads.values() {
+        for download in &part.downloads {
             let Some(sha256) = &download.sha256 else {
                 continue;
             };
@@ -69,7 +69,7 @@ fn read(workspace: &Path, store: &Store) -> (BTreeMap<String, Wanted>, Vec<Missi
                 url: download.url.get_ref().clone(),
                 sha256: sha256.clone(),
             };
-            wanted.insert(store.path_of(&store_name(part), sha256), each);
+            wanted.insert(store.path_of(&store_name(&part.file), sha256), each);
         }
     }
     let unpinned = described.unpinned().map(|(part, _)| {
@@ -79,9 +79,9 @@ fn read(workspace: &Path, store: &Store) -> (BTreeMap<String, Wanted>, Vec<Missi
     (wanted, unpinned.collect())
 }
 
-fn lacks(part: &str, reason: String) -> Missing {
+fn lacks(part: &DownloadedPart, reason: String) -> Missing {
     Missing {
-        file: format!("the download of the part {part}"),
+        file: format!("the download of {}", part.place),
         reason,
     }
 }
@@ -90,13 +90,13 @@ fn lacks(part: &str, reason: String) -> Missing {
 ///
 /// # Errors
 /// When the download fails. The error says why.
-pub fn download(store: &Store, part: &str, url: &str) -> Result<PathBuf> {
+pub fn download(store: &Store, part: &DownloadedPart, url: &str) -> Result<PathBuf> {
     store
-        .download(url, &store_name(part))
+        .download(url, &store_name(&part.file))
         .with_context(|| format!("cannot download {url}"))
 }
 
 /// Returns the name of a part's file in the store, as in nix/download/part.nix.
-fn store_name(part: &str) -> String {
-    format!("download-{part}")
+fn store_name(file: &str) -> String {
+    format!("download-{file}")
 }

@@ -39,11 +39,11 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// The content of `tool`.
-const TOOL: &str = "#!/bin/sh\necho a tool\n";
+pub(super) const TOOL: &str = "#!/bin/sh\necho a tool\n";
 
 /// Makes a directory to serve with the file `tool`, and the tree `kit-1.0` with a program and a
 /// text.
-fn files() -> Result<TempDir> {
+pub(super) fn files() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("tool"), TOOL)?;
     let kit = directory.path().join("kit/kit-1.0");
@@ -56,7 +56,7 @@ fn files() -> Result<TempDir> {
 }
 
 /// Packs the tree into an archive, compressed as its name says.
-fn pack(place: &Path, archive: &str) -> Result<()> {
+pub(super) fn pack(place: &Path, archive: &str) -> Result<()> {
     let kit = place.join("kit");
     duct::cmd!("tar", "-C", kit, "-caf", place.join(archive), "kit-1.0").run()?;
     Ok(())
@@ -73,7 +73,7 @@ fn workspace(parts: &str, files: &str) -> Result<TempDir> {
     Ok(workspace)
 }
 
-fn sha256(path: &Path) -> Result<String> {
+pub(super) fn sha256(path: &Path) -> Result<String> {
     Ok(hex(&fs::read(path)?))
 }
 
@@ -84,7 +84,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Runs `assemble` in a workspace, expects success or failure, and returns its messages.
-fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<String> {
+pub(super) fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<String> {
     let output = duct::cmd(assemble(), arguments)
         .dir(workspace.path())
         .stderr_to_stdout()
@@ -101,7 +101,7 @@ fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<Strin
 }
 
 /// Returns Nix's messages when it fails to build the image.
-fn fails(workspace: &TempDir) -> Result<String> {
+pub(super) fn fails(workspace: &TempDir) -> Result<String> {
     nix::build_fails(&attribute(workspace.path(), "images.tools"))
 }
 
@@ -131,7 +131,7 @@ fn pinned() -> Result<()> {
     )?;
     let lock = ["lock", "--without-debian"];
     let check = said(&workspace, &["lock", "--without-debian", "--check"], false)?;
-    contains(&check, &["for the downloads of kit, tool"])?;
+    contains(&check, &["for the downloads of [parts.kit], [parts.tool]"])?;
     let [kit, tool] = [
         sha256(&place.join("kit.tar.gz"))?,
         sha256(&place.join("tool"))?,
@@ -174,7 +174,10 @@ fn pinned() -> Result<()> {
     }
 
     let other = said(&workspace, &["build", "--engine", "cargo", "tools"], false)?;
-    contains(&other, &["this engine has no part \"", "assemble build"])?;
+    contains(
+        &other,
+        &["this engine can't make the part `", "assemble build"],
+    )?;
     let other = said(&workspace, &["dockerfile"], false)?;
     contains(&other, &["the part `tool` of the image `tools`"])
 }
@@ -193,8 +196,10 @@ fn tampered() -> Result<()> {
     )?;
     let right = sha256(&files.path().join("tool"))?;
     let fetched = said(&workspace, &["fetch"], false)?;
-    let expected =
-        format!("the part `tool`: {url}/tool has the SHA-256 {right}, and images.toml has {wrong}");
+    let expected = format!(
+        "the download of [parts.tool]: {url}/tool has the SHA-256 {right}, and images.toml has \
+             {wrong}"
+    );
     contains(&fetched, &[&expected])?;
     contains(&fails(&workspace)?, &["hash mismatch", "-download-tool"])?;
     // A failed download is named, and Nix tries it again.
@@ -202,7 +207,7 @@ fn tampered() -> Result<()> {
     let text = fs::read_to_string(&images)?.replace("/tool\"", "/gone\"");
     fs::write(&images, text)?;
     let fetched = said(&workspace, &["fetch"], true)?;
-    contains(&fetched, &["the download of the part tool", "404"])
+    contains(&fetched, &["the download of [parts.tool]", "404"])
 }
 
 fn by_architecture() -> Result<()> {

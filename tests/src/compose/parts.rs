@@ -171,7 +171,7 @@ fn refused() -> Result<()> {
     for (arguments, wanted) in [
         (
             &["build", "--engine", "cargo", "front-end"][..],
-            "this engine has no part \"web\"",
+            "this engine can't make the part `web`",
         ),
         (
             &["dockerfile"],

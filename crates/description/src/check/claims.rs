@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::model::*;
+use crate::own_part;
 use crate::problem::{Problem, Source};
 use crate::sources::{Found, Sources};
 use crate::value::last_part;
@@ -82,6 +83,14 @@ pub(crate) fn claims(
                 }
             },
         }
+    }
+    for download in fields.downloads.iter().flatten() {
+        claim(
+            download.file.destination(),
+            download.file.path.span(),
+            own_part::shown(&download.name),
+            download.part.is_unpacked(),
+        );
     }
     for directory in fields.directories.iter().flatten() {
         claim(

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Content, Description, Download};
+use crate::model::{Content, Description, Download, DownloadedPart};
+use crate::own_part;
 use crate::problem::Problem;
 use crate::value::Platform;
 
 impl Description {
     /// Reports the downloads without a hash.
     pub(super) fn unpinned_downloads(&self) -> Vec<Problem> {
-        let problem = |(part, download): (&str, &Download)| {
-            let message = format!("the download of [parts.{part}] has no `sha256`");
+        let problem = |(part, download): (&DownloadedPart, &Download)| {
+            let message = format!("the download of {} has no `sha256`", part.place);
             let problem = self.source.problem(download.url.span(), message);
             problem.help("run `assemble lock`, which downloads the file and adds its hash here")
         };
@@ -22,29 +23,35 @@ impl Description {
         let mut problems = Vec::new();
         for image in self.images.values() {
             let platforms = self.platforms(image);
-            for file in image.fields.files.iter().flatten() {
+            for file in image.fields.all_files() {
                 let Content::Part { name, .. } = file.content.get_ref() else {
                     continue;
                 };
-                let Some(downloads) = self.downloads.get(name) else {
+                let Some(part) = self.downloads.get(name) else {
                     continue;
                 };
-                let known = downloads.iter().map(|it| it.architecture.as_deref());
+                let known = part.downloads.iter().map(|it| it.architecture.as_deref());
                 let known: BTreeSet<Option<&str>> = known.collect();
                 let lacks =
                     |it: &&Platform| !known.contains(&None) && !known.contains(&Some(it.debian()));
                 problems.extend(platforms.iter().filter(lacks).map(|platform| {
                     let architecture = platform.debian();
+                    let said = match own_part::is_own(name) {
+                        true => format!("there is no download to {}", part.place),
+                        false => format!("the part `{name}` has no download"),
+                    };
                     let message = format!(
-                        "the part `{name}` has no download for `{architecture}`, and the image \
-                         `{}` is for {platform}",
+                        "{said} for `{architecture}`, and the image `{}` is for {platform}",
                         image.name.get_ref()
                     );
                     let problem = self.source.problem(file.content.span(), message);
-                    problem.help(format!(
-                        "add `{{ architecture = \"{architecture}\", url = \"https://…\" }}` to the \
-                         `download` of [parts.{name}]"
-                    ))
+                    let fields = format!("architecture = \"{architecture}\", url = \"https://…\"");
+                    problem.help(match own_part::is_own(name) {
+                        true => format!("add `{{ {fields}, path = … }}` to `downloads`"),
+                        false => {
+                            format!("add `{{ {fields} }}` to the `download` of {}", part.place)
+                        }
+                    })
                 }));
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Content, Crate, CratePart, Description, Spanned};
 use crate::normal;
+use crate::own_part;
 use crate::problem::{Problem, nearest};
 
 impl Description {
@@ -23,7 +24,8 @@ impl Description {
         let mut once = once;
         of_files
             .chain(of_crates)
-            .filter(|(name, span)| !known.contains(*name) && once(span))
+            .filter(|(name, _)| !known.contains(*name) && !self.downloads.contains_key(*name))
+            .filter(|(_, span)| once(span))
             .map(|(name, span)| {
                 let message = format!("the flake passes no part `{name}`");
                 let line = format!(
@@ -50,11 +52,10 @@ impl Description {
         for (at, part) in parts.iter().enumerate() {
             let covers = |other: &&&CratePart| covers(&other.path, &part.path);
             if let Some(other) = parts[..at].iter().find(covers) {
+                let [own, above] = [part, other].map(|it| own_part::shown(it.part.get_ref()));
                 let message = format!(
-                    "the part `{}` of the crate `{}` lies in the part `{}`, at `{}`",
-                    part.part.get_ref(),
+                    "{own} of the crate `{}` lies in {above}, at `{}`",
                     each.name.get_ref(),
-                    other.part.get_ref(),
                     other.path.get_ref()
                 );
                 let problem = self.source.problem(part.path.span(), message);

@@ -72,7 +72,7 @@ fn read_content(fields: &Fields) -> Option<Spanned<Content>> {
     Some(Spanned::new(text.span(), content))
 }
 
-fn read_owner(fields: &Fields) -> Owner {
+pub(super) fn read_owner(fields: &Fields) -> Owner {
     Owner {
         user: fields.string("user"),
         group: fields.string("group"),
@@ -83,7 +83,7 @@ pub(super) fn read_replace(fields: &Fields) -> bool {
     fields.boolean("replace").unwrap_or(false)
 }
 
-fn read_mode(fields: &Fields) -> Option<Mode> {
+pub(super) fn read_mode(fields: &Fields) -> Option<Mode> {
     let value = fields.value("mode")?;
     if let DeValue::Integer(digits) = value.get_ref() {
         let problem = fields

@@ -1,19 +1,21 @@
-//! `download` of `[parts.NAME]`: files from the web. nix/download/parts.nix reads the same fields.
+//! Files from the web: `download` of `[parts.NAME]`, and the fields that `downloads` of images and
+//! crates share with it. nix/download reads the same fields.
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{accept, npm, positive};
-use crate::model::Download;
-use crate::reader::Fields;
+use crate::model::{Download, DownloadedPart};
+use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
 /// The maximum of `strip`, a number of directories.
 const MOST_STRIPPED: i64 = 16;
 
-/// Reads the downloads of a part.
-pub(super) fn read(part: &Fields) -> Option<Vec<Download>> {
+/// Reads the downloads of the part with that name.
+pub(super) fn read(part: &Fields, name: &str) -> Option<DownloadedPart> {
     refuse_npms_fields(part);
+    let reader = part.reader;
     let value = part.value("download")?;
     let place = part.place_of("download");
     let (tables, place): (Vec<&Spanned<DeValue>>, String) = match value.get_ref().as_array() {
@@ -22,14 +24,18 @@ pub(super) fn read(part: &Fields) -> Option<Vec<Download>> {
     };
     if tables.is_empty() {
         let message = format!("{} is empty", part.place_of("download"));
-        let problem = part.reader.problem(value.span(), message);
-        part.reader
-            .report(problem.help("add `{ url = \"https://…\" }`"));
+        let problem = reader.problem(value.span(), message);
+        reader.report(problem.help("add `{ url = \"https://…\" }`"));
     }
-    let read = |table| read_one(&part.reader.table(table, &schema::DOWNLOAD, &place)?);
+    let read = |table| read_one(&reader.table(table, &schema::DOWNLOAD, &place)?);
     let downloads: Vec<Download> = tables.into_iter().filter_map(read).collect();
-    check_architectures(part, &downloads);
-    Some(downloads)
+    let part = DownloadedPart {
+        place: part.place.clone(),
+        file: name.to_owned(),
+        downloads,
+    };
+    check_architectures(reader, &part);
+    Some(part)
 }
 
 fn refuse_npms_fields(part: &Fields) {
@@ -44,7 +50,8 @@ fn refuse_npms_fields(part: &Fields) {
     }
 }
 
-fn read_one(fields: &Fields) -> Option<Download> {
+/// Reads the fields of one download.
+pub(super) fn read_one(fields: &Fields) -> Option<Download> {
     let reader = fields.reader;
     let url = fields.required("url", fields.string("url"), "\"https://…\"");
     let sha256 = fields.string("sha256");
@@ -56,9 +63,9 @@ fn read_one(fields: &Fields) -> Option<Download> {
         let verdict = value::debian_architecture(architecture.get_ref());
         accept(reader, architecture, verdict);
     }
-    let is_unpacked = fields.boolean("unpack").unwrap_or(false);
+    let unpack = fields.boolean("unpack").unwrap_or(false);
     positive(fields, "strip", 1..=MOST_STRIPPED);
-    if let Some(key) = fields.key("strip").filter(|_| !is_unpacked) {
+    if let Some(key) = fields.key("strip").filter(|_| !unpack) {
         let problem = reader.problem(key, "`strip` leaves out directories of an archive");
         reader.report(problem.help("add `unpack = true`, or drop `strip`"));
     }
@@ -68,6 +75,7 @@ fn read_one(fields: &Fields) -> Option<Download> {
         architecture: architecture.map(Spanned::into_inner),
         url,
         sha256: sha256.map(Spanned::into_inner),
+        unpack,
         key: fields.key("url")?,
     })
 }
@@ -95,18 +103,19 @@ fn address(text: &str) -> Result<(), String> {
 }
 
 /// Checks that either one download is for all architectures, or each is for a different one.
-fn check_architectures(part: &Fields, downloads: &[Download]) {
+pub(super) fn check_architectures(reader: &Reader, part: &DownloadedPart) {
+    let DownloadedPart {
+        place, downloads, ..
+    } = part;
     for (index, download) in downloads.iter().enumerate() {
         let span = download.url.span();
         let Some(architecture) = &download.architecture else {
             if downloads.len() > 1 {
                 let message = format!(
-                    "{} has several downloads, but this one names no architecture",
-                    part.place
+                    "{place} has several downloads, but this one names no architecture"
                 );
-                let problem = part.reader.problem(span, message);
-                part.reader
-                    .report(problem.help("add `architecture = \"amd64\"`"));
+                let problem = reader.problem(span, message);
+                reader.report(problem.help("add `architecture = \"amd64\"`"));
             }
             continue;
         };
@@ -114,10 +123,10 @@ fn check_architectures(part: &Fields, downloads: &[Download]) {
             .iter()
             .find(|other| other.architecture == download.architecture);
         if let Some(earlier) = earlier {
-            let message = format!("{} has two downloads for `{architecture}`", part.place);
-            let problem = part.reader.problem(span, message);
-            let problem = problem.note_at(part.reader.source, earlier.url.span(), "the first is");
-            part.reader.report(problem.help("drop one of them"));
+            let message = format!("{place} has two downloads for `{architecture}`");
+            let problem = reader.problem(span, message);
+            let problem = problem.note_at(reader.source, earlier.url.span(), "the first is");
+            reader.report(problem.help("drop one of them"));
         }
     }
 }
@@ -137,7 +146,7 @@ mod tests {
     fn downloads_are_read() {
         let one = format!("download = {{ url = \"https://h/a%20b?c=d&e\", sha256 = \"{HASH}\" }}");
         let described = read(&one).expect("a description");
-        let [download] = &described.downloads["tool"][..] else {
+        let [download] = &described.downloads["tool"].downloads[..] else {
             panic!("{:?}", described.downloads);
         };
         assert_eq!(download.url.get_ref(), "https://h/a%20b?c=d&e");
@@ -149,7 +158,7 @@ mod tests {
         let two = "download = [\n  { architecture = \"amd64\", url = \"https://h/a\" },\n  { \
                    architecture = \"arm64\", url = \"https://h/b\", unpack = true, strip = 1 },\n]";
         let described = read(two).expect("a description");
-        let architectures = described.downloads["tool"].iter();
+        let architectures = described.downloads["tool"].downloads.iter();
         let architectures: Vec<_> = architectures.map(|it| it.architecture.as_deref()).collect();
         assert_eq!(architectures, [Some("amd64"), Some("arm64")]);
     }

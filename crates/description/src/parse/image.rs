@@ -14,7 +14,7 @@ use super::field::{
     accept, checked, choice, file_path, image_path, packages, plain, positive, tables,
 };
 use super::named;
-use super::{attributes, steps};
+use super::{attributes, own_downloads, steps};
 use crate::model::*;
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
@@ -67,7 +67,8 @@ fn read_image(
     let Some(fields) = reader.table(value, &schema::IMAGE, place) else {
         return Vec::new();
     };
-    let own = read_image_fields(&fields);
+    let table = format!("images.{}", name.get_ref());
+    let own = read_image_fields(&fields, &table);
     let image = name.get_ref().clone();
     let variants = named(
         &fields,
@@ -76,10 +77,11 @@ fn read_image(
         |reader, variant, value, place| {
             accept(reader, &variant, value::image_name(variant.get_ref()));
             let fields = reader.table(value, &schema::VARIANT, place)?;
+            let table = format!("{table}-{}", variant.get_ref());
             Some(Image {
                 name: Spanned::new(variant.span(), format!("{image}-{}", variant.get_ref())),
                 variant_of: Some(image.clone()),
-                fields: read_image_fields(&fields).over(&own),
+                fields: read_image_fields(&fields, &table).over(&own),
             })
         },
     );
@@ -91,13 +93,15 @@ fn read_image(
     std::iter::once(own).chain(variants).collect()
 }
 
-fn read_image_fields(fields: &Fields) -> ImageFields {
+/// Reads the fields of an image. `table` is `images.NAME`, with the whole name of a variant.
+fn read_image_fields(fields: &Fields, table: &str) -> ImageFields {
     ImageFields {
         base: read_base(fields),
         binaries: read_binaries(fields),
         build: read_image_build(fields),
         packages: packages(fields, "packages"),
         files: tables(fields, "files", &schema::FILE, read_file),
+        downloads: own_downloads::of_image(fields, table),
         directories: tables(fields, "directories", &schema::DIRECTORY, read_directory),
         links: tables(fields, "links", &schema::LINK, read_link),
         charts: tables(fields, "charts", &schema::CHART, read_chart),

@@ -6,24 +6,24 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{accept, downloads, npm};
-use crate::model::{CratePart, Download, NpmPart};
+use crate::model::{CratePart, DownloadedPart, NpmPart};
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
 /// The origin of a part.
 enum Origin {
     Npm(NpmPart),
-    Download(Vec<Download>),
+    Download(DownloadedPart),
 }
 
 /// Reads `[parts]`: those that npm makes, and those that are downloaded, by name.
-pub(super) fn read(top: &Fields) -> (BTreeMap<String, NpmPart>, BTreeMap<String, Vec<Download>>) {
+pub(super) fn read(top: &Fields) -> (BTreeMap<String, NpmPart>, BTreeMap<String, DownloadedPart>) {
     let mut npm_parts = BTreeMap::new();
     let mut downloads = BTreeMap::new();
     for (name, origin) in super::named(top, "parts", "parts", read_part) {
         match origin {
             Origin::Npm(part) => drop(npm_parts.insert(name, part)),
-            Origin::Download(files) => drop(downloads.insert(name, files)),
+            Origin::Download(part) => drop(downloads.insert(name, part)),
         }
     }
     (npm_parts, downloads)
@@ -39,7 +39,7 @@ fn read_part(
     let fields = reader.table(value, &schema::PART, place)?;
     let origin = match ["npm", "download"].map(|it| fields.value(it).is_some()) {
         [true, false] => Origin::Npm(npm::read(&fields)?),
-        [false, true] => Origin::Download(downloads::read(&fields)?),
+        [false, true] => Origin::Download(downloads::read(&fields, name.get_ref())?),
         [is_both, _] => {
             let has = if is_both { "both" } else { "none" };
             let message =

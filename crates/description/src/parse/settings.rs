@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use super::field::{accept, checked, choice, packages, packages_or_none, plain, tables};
 use super::image::read_map;
 use super::named;
-use super::{archives, parts};
+use super::{archives, own_downloads, parts};
 use crate::model::*;
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
@@ -91,19 +91,22 @@ pub(super) fn read_crate(
     place: &str,
 ) -> Option<Crate> {
     let fields = reader.table(value, &schema::CRATE, place)?;
+    let table = format!("crates.{}", name.get_ref());
+    let parts = tables(
+        &fields,
+        "parts",
+        &schema::CRATE_PART,
+        parts::read_crate_part,
+    );
+    let (downloads, own_parts) = own_downloads::of_crate(&fields, &table);
     Some(Crate {
         name,
         packages: packages_or_none(&fields, "packages"),
         files: fields.strings("files").unwrap_or_default(),
         environment: read_map(&fields, "environment", value::crate_variable).unwrap_or_default(),
         revision: fields.boolean("revision").unwrap_or(false),
-        parts: tables(
-            &fields,
-            "parts",
-            &schema::CRATE_PART,
-            parts::read_crate_part,
-        )
-        .unwrap_or_default(),
+        parts: parts.into_iter().flatten().chain(own_parts).collect(),
+        downloads,
     })
 }
 

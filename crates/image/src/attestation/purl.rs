@@ -54,10 +54,19 @@ pub(super) fn npm(package: &NpmPackageInput) -> String {
 pub(super) fn download(download: &DownloadInput) -> String {
     format!(
         "pkg:generic/{}?checksum={}&download_url={}",
-        encode(&download.part),
+        encode(short_name(&download.part)),
         encode(&format!("sha256:{}", download.sha256)),
         encode(&download.url)
     )
+}
+
+/// Returns the name of a part. That of a part which an image or a crate downloads for itself
+/// (`images.gateway:usr:bin:tool`) is the end of its path: `tool`.
+pub(super) fn short_name(part: &str) -> &str {
+    match part.rsplit_once(':') {
+        Some((_, last)) if !last.is_empty() => last,
+        _ => part,
+    }
 }
 
 /// Returns the URL of a crate.

@@ -1,4 +1,4 @@
-//! Adds the hashes that downloads of parts lack to images.toml.
+//! Adds the hashes that downloads lack to images.toml.
 
 use std::path::Path;
 
@@ -21,17 +21,17 @@ pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> 
     }
     let shown = images.display();
     if check {
-        let names: Vec<&str> = unpinned.iter().map(|(part, _)| *part).collect();
+        let places: Vec<&str> = unpinned.iter().map(|(part, _)| &*part.place).collect();
         bail!(
             "{shown} has no `sha256` for the downloads of {}; add it with: assemble lock",
-            names.join(", ")
+            places.join(", ")
         );
     }
     let store = Store::new(None);
     let mut hashes = Vec::new();
     for (part, each) in &unpinned {
         let file = download(&store, part, each.url.get_ref());
-        let file = file.with_context(|| format!("the part `{part}`"))?;
+        let file = file.with_context(|| format!("the download of {}", part.place))?;
         hashes.push(sha256_of(&file)?);
     }
     let text = description.with_hashes(&hashes)?;
@@ -45,7 +45,8 @@ pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> 
     for ((part, each), hash) in unpinned.iter().zip(&hashes) {
         let architecture = each.architecture.as_deref().unwrap_or("all");
         print_line(format!(
-            "{part:<16} {architecture:<8} sha256 {hash}  {}",
+            "{:<16} {architecture:<8} sha256 {hash}  {}",
+            part.place,
             each.url.get_ref()
         ))?;
     }

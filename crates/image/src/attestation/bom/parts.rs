@@ -17,7 +17,8 @@ pub(super) fn add(bom: &mut Bom, inputs: &InputsSpec, supplier: &Party) -> Resul
             // Only a build script or a macro read the part.
             continue;
         }
-        let own = key("part", &[&name_of(part)]);
+        // Keys have no `:`, and no name has two dots.
+        let own = key("part", &[&whole_name(part).replace(':', "..")]);
         let component = component(inputs, part, supplier)?;
         for holder in holders {
             bom.add(&holder, Relation::Contains, &own, component.clone());
@@ -63,10 +64,20 @@ fn component(inputs: &InputsSpec, part: &PartInput, supplier: &Party) -> Result<
 }
 
 /// Returns `web`, or `web/dist` for a path in the part.
+fn whole_name(part: &PartInput) -> String {
+    with_path(&part.name, &part.path)
+}
+
+/// Returns the same, with the end of its path in place of the name of a part that an image or a
+/// crate downloads for itself: `tool` for `images.gateway:usr:bin:tool`.
 fn name_of(part: &PartInput) -> String {
-    match part.path.as_str() {
-        "" => part.name.clone(),
-        path => format!("{}/{path}", part.name),
+    with_path(purl::short_name(&part.name), &part.path)
+}
+
+fn with_path(name: &str, path: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{name}/{path}"),
     }
 }
 
