@@ -23,6 +23,24 @@ let
     platforms.${nameOf platform}
       or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
 
+  # A base by its path in the workspace, or the image of it that a digest names.
+  baseOf =
+    { path, digest, ... }:
+    let
+      layout = builtins.path {
+        name = "base";
+        path = root + "/${path}";
+      };
+    in
+    if digest == null then
+      layout
+    else
+      make {
+        name = "base-image";
+        command = "base";
+        spec = { inherit layout digest; };
+      };
+
   isPackages = value: value.placeholder == "packages";
 
   # The layout of an image for one platform.
@@ -71,6 +89,7 @@ let
             name = "content";
             path = root + "/${path}";
           };
+        base = baseOf;
         part = provider.partOf;
         program = binary: "${provider.program binary}/bin/${binary.bin}";
         crates = provider.crates;
@@ -124,7 +143,7 @@ let
         );
       base =
         if image.base.kind == "layout" then
-          { base = builtins.path { name = "base"; path = root + "/${image.base.path}"; }; }
+          { base = baseOf { inherit (image.base) path; digest = image.base.digest or null; }; }
         else if image.base.kind == "reference" then
           throw "the image \"${image.name}\" stands on ${image.base.reference}: pull it with `assemble pull ${image.base.reference}@${image.base.digest} --out DIR` and name the directory as its base"
         else

@@ -10,11 +10,11 @@
 {
   # The derivation's name.
   name,
-  # "layer" for a layer (a directory with `blob` and `layer.json`), "assemble" for an image and
-  # "index" for an index over images (OCI layouts).
+  # "layer" for a layer (a directory with `blob` and `layer.json`), "assemble" for an image, "index"
+  # for an index over images, "base" for one image of a layout (OCI layouts).
   command,
   # The specification without its version (crates/image: `spec::LayerSpec`, `spec::ImageSpec`,
-  # `spec::IndexSpec`).
+  # `spec::IndexSpec`, `spec::BaseSpec`).
   spec,
   # A place in memory for the files over which a layer's step runs; null without a step.
   workplace ? null,

@@ -22,6 +22,7 @@ mod explain;
 mod fidelity;
 mod first_image;
 mod flake;
+mod foreign;
 mod hostile;
 mod images;
 mod init;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         .chain(native::trials())
         .chain(aptsources::trials())
         .chain(steps::trials())
+        .chain(foreign::trials())
         .chain(npm::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())

@@ -91,9 +91,13 @@ fn same_bytes() -> Result<()> {
     Ok(())
 }
 
-/// Returns the derivations of the layers that steps make, in their order.
 fn layers(workspace: &Path) -> Result<Vec<String>> {
-    let expression = format!("({}).drvPath", image(workspace));
+    layers_of(&image(workspace))
+}
+
+/// Returns the derivations of the layers that the steps of an image make, in their order.
+pub fn layers_of(image: &str) -> Result<Vec<String>> {
+    let expression = format!("({image}).drvPath");
     let image = nix::nix(&["eval", "--impure", "--raw", "--expr", &expression])?;
     let all = duct::cmd!("nix-store", "--query", "--references", image.trim()).read()?;
     let mut layers: Vec<String> = all

@@ -80,7 +80,14 @@ impl Normalizer<'_> {
             sources: vec![Source::Step(StepSource {
                 below: vec![Placeholder::Below],
                 base: match base {
-                    Base::Layout { path, .. } => Some(workspace(path)),
+                    Base::Layout { path, digest: None } => Some(workspace(path)),
+                    Base::Layout {
+                        path,
+                        digest: Some(digest),
+                    } => Some(Placeholder::Base {
+                        path: path.clone(),
+                        digest: digest.clone(),
+                    }),
                     _ => None,
                 },
                 run: step.run.clone(),

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use crateyard_description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
 use crateyard_description::{Platform, own_part};
 use crateyard_dockerfile::Project;
-use crateyard_image::spec::{DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version};
+use crateyard_image::spec::{
+    BaseSpec, DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version,
+};
 use crateyard_oci::{Digest, digest::HashingWriter};
 use crateyard_spec::fill;
 use serde_json::{Value, json};
@@ -99,13 +101,31 @@ impl Images<'_> {
     fn base(&self, image: &Image) -> Result<Option<PathBuf>> {
         match &image.base {
             Base::None => Ok(None),
-            Base::Layout { path, .. } => Ok(Some(self.root.join(path))),
+            Base::Layout { path, digest: None } => Ok(Some(self.root.join(path))),
+            Base::Layout {
+                path,
+                digest: Some(digest),
+            } => self.base_of(&image.name, path, digest).map(Some),
             Base::Reference { reference, digest } => bail!(
                 "the image {:?} stands on {reference}\n  try: `assemble pull {reference}@{digest} \
                  --out DIR`, and name the directory as its base",
                 image.name
             ),
         }
+    }
+
+    /// Takes the base of an image out of a layout with several images.
+    fn base_of(&self, name: &str, path: &str, digest: &str) -> Result<PathBuf> {
+        let spec = BaseSpec {
+            version: Version,
+            layout: self.root.join(path),
+            digest: digest.parse()?,
+        };
+        let name = format!("{name}-base");
+        let made = self
+            .kept
+            .image(&name, |out| Ok(crateyard_image::base::make(&spec, out)?));
+        made.with_context(|| format!("cannot take the base {digest} out of {path}"))
     }
 
     /// Makes an image that has the Debian packages of another image and nothing else.
@@ -160,7 +180,8 @@ impl Images<'_> {
             ),
             // Only Nix knows the plan.
             Placeholder::Crates(_) => Value::Null,
-            Placeholder::Below => return Err(no_step(&[])),
+            // Only steps have these.
+            Placeholder::Below | Placeholder::Base { .. } => return Err(no_step(&[])),
             Placeholder::Image { name } => json!(
                 self.made
                     .get(&name)

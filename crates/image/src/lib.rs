@@ -19,6 +19,7 @@ pub mod archive;
 pub mod assemble;
 pub mod attestation;
 pub mod auditable;
+pub mod base;
 pub mod beneath;
 pub mod compress;
 pub mod deb;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
-use crateyard_image::{assemble, compress, layer, multi, spec};
+use crateyard_image::{assemble, base, compress, layer, multi, spec};
 use crateyard_oci::{ImageName, Layout, Platform};
 
 /// Makes layers, OCI images, multi-platform indexes and image archives: the same bytes on every
@@ -42,6 +42,15 @@ enum Command {
     /// Make the OCI image layout of an image from its layers
     Assemble {
         /// The image specification, in JSON: a file, or @NAME for an attribute of the derivation
+        spec: String,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Take an image out of a layout that has several
+    Base {
+        /// The layout and the image's digest, in JSON: a file, or @NAME for an attribute of the
+        /// derivation
         spec: String,
         /// The directory to make
         #[arg(long, value_name = "DIR")]
@@ -140,6 +149,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             let manifest = assemble::make(&parsed, &out)
                 .with_context(|| format!("cannot assemble the image {:?}", parsed.name))?;
             println!("{} {}", manifest.digest, out.display());
+            Ok(())
+        }
+        Command::Base { spec, out } => {
+            let parsed = spec::read(&spec::locate(&spec)?)?;
+            let made = base::make(&parsed, &out);
+            let image = made.context("cannot take the base out of its layout")?;
+            println!("{} {}", image.digest, out.display());
             Ok(())
         }
         Command::Index { spec, out } => {

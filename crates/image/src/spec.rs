@@ -1,9 +1,10 @@
 //! The files between the Nix side and the `image` program, version 1.
 //!
-//! Three go in: [`LayerSpec`] for `image layer`, [`ImageSpec`] for `image assemble`, [`IndexSpec`]
-//! for `image index`. Two come out beside each layer's blob: [`LayerRecord`] (`layer.json`) and
-//! [`LayerEntries`] (`entries.json`). All are JSON objects with `"version": 1`; unknown fields are
-//! errors. Paths in the image are absolute (`/usr/bin/gateway`).
+//! Four go in: [`LayerSpec`] for `image layer`, [`ImageSpec`] for `image assemble`, [`IndexSpec`]
+//! for `image index`, [`BaseSpec`] for `image base`. Two come out beside each layer's blob:
+//! [`LayerRecord`] (`layer.json`) and [`LayerEntries`] (`entries.json`). All are JSON objects with
+//! `"version": 1`; unknown fields are errors. Paths in the image are absolute
+//! (`/usr/bin/gateway`).
 
 mod details;
 mod inputs;
@@ -252,6 +253,18 @@ impl LayerReference {
             LayerReference::Detailed(layer) => layer.clone(),
         }
     }
+}
+
+/// An image to take from a layout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BaseSpec {
+    /// Always 1.
+    pub version: Version,
+    /// The layout.
+    pub layout: PathBuf,
+    /// The digest of a manifest in it, or of an index.
+    pub digest: Digest,
 }
 
 /// Single-platform layouts to join into one.

@@ -33,6 +33,13 @@ pub enum Placeholder {
         /// Its name in the description.
         name: String,
     },
+    /// The layout of a foreign base with one image, or one for each platform.
+    Base {
+        /// The layout in the workspace.
+        path: String,
+        /// The digest of the image or index in it.
+        digest: String,
+    },
     /// The layers of the image below the one that has the placeholder. It is an element of a list.
     Below,
     /// The `.deb` files of Debian packages. It is an element of a list, and stands for any number
