@@ -4,6 +4,7 @@
 //! - [`manifest`] finds images in Kubernetes manifests, Helm values, compose files and Quadlet
 //!   units, and puts pushed references in their place. Every other byte stays.
 //! - [`cluster`] compares the objects that a cluster runs with those that it would run.
+//! - [`quadlet`] knows the services that units become.
 //! - [`config`] reads `deploy.toml`.
 //!
 //! This crate starts no program and does not use the network.
@@ -12,3 +13,4 @@ pub mod affected;
 pub mod cluster;
 pub mod config;
 pub mod manifest;
+pub mod quadlet;

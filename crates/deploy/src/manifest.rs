@@ -25,9 +25,17 @@ pub enum Format {
     Unit,
 }
 
-/// Extensions of Quadlet units that can name an image.
+/// Extensions of Quadlet units. The last two name no image, but others need them.
 /// <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
-const UNITS: [&str; 5] = ["container", "image", "volume", "pod", "kube"];
+const UNITS: [&str; 7] = [
+    "container",
+    "image",
+    "volume",
+    "pod",
+    "kube",
+    "network",
+    "build",
+];
 
 impl Format {
     /// Returns the format of a file, or `None` if it is not a manifest.

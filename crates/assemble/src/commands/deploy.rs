@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::cluster::Change;
+use crateyard_deploy::quadlet;
 use crateyard_terminal::{note, print, print_json};
 use said::Said;
 
@@ -151,6 +152,7 @@ fn refuse_others(source: &Source) -> Result<()> {
 
 fn sort(sources: &[Source], resolve: impl Fn(&Source) -> Result<String>) -> Result<Texts> {
     let mut texts = Texts::default();
+    let units: Vec<&Source> = sources.iter().filter(|source| source.is_unit()).collect();
     for source in sources {
         let text = resolve(source)?;
         let name = source
@@ -160,11 +162,25 @@ fn sort(sources: &[Source], resolve: impl Fn(&Source) -> Result<String>) -> Resu
             .to_string_lossy();
         match &source.path {
             Some(path) if compose::is_compose(&name) => texts.compose.push((path.clone(), text)),
-            Some(path) if source.is_unit() => texts.units.push((path.clone(), text)),
+            Some(path) if source.is_unit() || is_read_by(&units, path) => {
+                texts.units.push((path.clone(), text));
+            }
             _ => texts.manifests.push(text),
         }
     }
     Ok(texts)
+}
+
+/// Whether one of the units in a file's directory reads it, so that it belongs beside the unit and
+/// not to a cluster.
+fn is_read_by(units: &[&Source], file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = |unit: &&&Source| {
+        let path = unit.path.as_deref();
+        path.is_some_and(|path| path.parent() == file.parent())
+    };
+    let mut beside = units.iter().filter(beside);
+    beside.any(|unit| quadlet::reads(&unit.text, &name))
 }
 
 fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> Result<()> {
@@ -184,7 +200,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     if !args.json {
         print(&said.describe())?;
     }
-    let hosts = hosts(args, texts)?;
+    let hosts = hosts(args, texts, texts)?;
     if !args.dry_run {
         if !args.cluster.no_wait {
             kubernetes::wait(&kubectl, &args.cluster, &steps)?;
@@ -203,10 +219,10 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     }
 }
 
-/// Deploys compose files and units of this machine.
-fn hosts(args: &Args, texts: &Texts) -> Result<Vec<said::Host>> {
+/// Deploys compose files and units of this machine. `all` are those that the manifests have.
+fn hosts(args: &Args, texts: &Texts, all: &Texts) -> Result<Vec<said::Host>> {
     let mut hosts = up(args, &texts.compose)?;
-    hosts.extend(install(args, &texts.units)?);
+    hosts.extend(install(args, &texts.units, &all.units)?);
     Ok(hosts)
 }
 
@@ -242,7 +258,11 @@ fn keep(args: &Args, texts: &[(PathBuf, String)]) -> Result<()> {
     Ok(())
 }
 
-fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
+fn install(
+    args: &Args,
+    texts: &[(PathBuf, String)],
+    all: &[(PathBuf, String)],
+) -> Result<Vec<said::Host>> {
     if texts.is_empty() {
         return Ok(Vec::new());
     }
@@ -255,16 +275,16 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
         hosts.push(said::Host::unit(file, differs));
         match differs {
             true => changed.push((name, text)),
-            false => same.push(name),
+            false => same.push((name, text)),
         }
     }
     if args.dry_run {
         return Ok(hosts);
     }
     let mut names: Vec<_> = changed.iter().map(|(name, _)| *name).collect();
-    for name in &same {
+    for (name, text) in &same {
         // An earlier run may have installed the unit without starting it.
-        if units.is_down(name)? {
+        if units.is_down(name, text)? {
             note!(
                 "{} is not running; starting it again",
                 Path::new(name).display()
@@ -277,10 +297,15 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
     }
     // A rollback goes back to the state before this deployment, not before earlier ones.
     if !changed.is_empty() {
-        same.into_iter().try_for_each(|name| units.forget(name))?;
+        let mut same = same.into_iter();
+        same.try_for_each(|(name, _)| units.forget(name))?;
     }
     if !names.is_empty() {
-        units.restart(&names)?;
+        let named = all.iter().filter_map(|(file, text)| {
+            let name = file.file_name()?.to_str()?;
+            Some((name, text.as_str()))
+        });
+        units.restart(&names, &named.collect::<Vec<_>>())?;
     }
     Ok(hosts)
 }
@@ -314,7 +339,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
             note!("the cluster already runs what it ran before the last deployment");
         }
     }
-    let hosts = hosts(args, &before)?;
+    let hosts = hosts(args, &before, &texts)?;
     if args.json {
         return print_json(&said.with_hosts(hosts));
     }

@@ -1,12 +1,14 @@
 //! Installs Quadlet units in the directory that podman's generator reads, and restarts the changed
 //! ones.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, Result, bail};
+use crateyard_deploy::quadlet;
 use crateyard_image::beneath::Directory;
 use crateyard_terminal::clean_log;
 
@@ -52,16 +54,19 @@ impl Units {
         Ok(installed.as_deref() != Some(text.as_bytes()))
     }
 
-    /// Whether the installed unit does not run: it has not started since its installation, or has
-    /// failed.
+    /// Whether the installed unit with this text does not run: it has not started since its
+    /// installation, or has failed.
     ///
     /// # Errors
     /// When its state is unknown.
-    pub fn is_down(&self, name: &OsStr) -> Result<bool> {
+    pub fn is_down(&self, name: &OsStr, text: &str) -> Result<bool> {
         if self.directory.read(pending(name), MAX_UNIT)?.is_some() {
             return Ok(true);
         }
-        let Some(service) = service(name) else {
+        let service = name
+            .to_str()
+            .and_then(|name| quadlet::service((name, text)));
+        let Some(service) = service else {
             return Ok(false);
         };
         let output = self.call(&["is-failed", "--quiet", "--", &service])?;
@@ -116,26 +121,40 @@ impl Units {
         }
     }
 
-    /// Makes systemd read the units again and restart those with these names. Returns when they
-    /// have started.
+    /// Makes systemd read the units again and restart those with these names, and those among `all`
+    /// that read their files. Returns when they have started.
     ///
     /// # Errors
     /// When systemd refuses, or a unit does not start.
-    pub fn restart(&self, names: &[&OsStr]) -> Result<()> {
+    pub fn restart(&self, names: &[&OsStr], all: &[quadlet::File<'_>]) -> Result<()> {
         self.systemctl(&["daemon-reload"])?;
-        for name in names {
-            if let Some(service) = service(name) {
-                // The name of a file may begin with a dash, and must not count as an option.
-                self.systemctl(&["restart", "--", &service]).with_context(|| {
-                    format!(
-                        "{service} did not start\n  try: journalctl --unit={service}, or restore \
-                         what ran before: assemble deploy --rollback"
-                    )
-                })?;
-            }
+        let mut done = BTreeSet::new();
+        let is_unit_alone = |name: &&&OsStr| service_of(name, all).len() < 2;
+        // Those that other units read come first: systemd restarts both in one go.
+        let (alone, read): (Vec<&&OsStr>, Vec<&&OsStr>) = names.iter().partition(is_unit_alone);
+        for name in read.into_iter().chain(alone) {
+            let mut services = service_of(name, all);
+            services.retain(|service| done.insert(service.clone()));
+            self.restart_services(&services)?;
             self.remove(&pending(name))?;
         }
         Ok(())
+    }
+
+    fn restart_services(&self, services: &[String]) -> Result<()> {
+        let Some(first) = services.first() else {
+            return Ok(());
+        };
+        // The name of a file may begin with a dash, and must not count as an option.
+        let words = ["restart", "--"].into_iter();
+        let words: Vec<&str> = words.chain(services.iter().map(String::as_str)).collect();
+        self.systemctl(&words).with_context(|| {
+            format!(
+                "{} did not start\n  try: journalctl --unit={first}, or restore what ran before: \
+                 assemble deploy --rollback",
+                services.join(" or ")
+            )
+        })
     }
 
     fn systemctl(&self, arguments: &[&str]) -> Result<()> {
@@ -168,15 +187,10 @@ impl Units {
     }
 }
 
-/// Returns the service that the generator makes from a unit, or `None` for units that others start.
-fn service(name: &OsStr) -> Option<String> {
-    let name = name.to_str()?;
-    let (stem, ending) = name.rsplit_once('.')?;
-    match ending {
-        "container" | "kube" => Some(format!("{stem}.service")),
-        "pod" => Some(format!("{stem}-pod.service")),
-        _ => None,
-    }
+/// Returns the services that a changed file concerns.
+fn service_of(name: &OsStr, all: &[quadlet::File<'_>]) -> Vec<String> {
+    let name = name.to_str();
+    name.map_or_else(Vec::new, |name| quadlet::services(name, all))
 }
 
 fn kept(name: &OsStr) -> PathBuf {

@@ -111,9 +111,8 @@ pub(super) fn check_architectures(reader: &Reader, part: &DownloadedPart) {
         let span = download.url.span();
         let Some(architecture) = &download.architecture else {
             if downloads.len() > 1 {
-                let message = format!(
-                    "{place} has several downloads, but this one names no architecture"
-                );
+                let message =
+                    format!("{place} has several downloads, but this one names no architecture");
                 let problem = reader.problem(span, message);
                 reader.report(problem.help("add `architecture = \"amd64\"`"));
             }
