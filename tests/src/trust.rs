@@ -15,7 +15,7 @@ use crate::workspaces::{attribute, small_with};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,24 +116,71 @@ fn validator(program: &str) -> Result<PathBuf> {
     Ok(environment.join("bin").join(program))
 }
 
+/// The lists in programs have the crates of `cargo tree`, and the bill of materials has its
+/// dependencies, crate by crate.
 fn lists_are_exact() -> Result<()> {
     for (name, layout) in images()? {
         let text = duct::cmd!(assemble(), "inspect", "--packages", "--json", &layout).read()?;
         let said: Value = serde_json::from_str(&text)?;
-        let mut wanted = BTreeSet::new();
+        let (mut wanted, mut uses) = (BTreeSet::new(), BTreeSet::new());
         for program in programs_of(&name) {
             wanted.extend(linked(program)?);
+            uses.extend(dependencies(program)?);
         }
         let crates = said[0]["contents"]["crates"]
             .as_array()
             .context("no crates")?;
         same(&name, &wanted, &crates.iter().map(named).collect())?;
+        same(&name, &uses, &documented(&layout)?)?;
     }
     Ok(())
 }
 
-/// Returns the crates of a program by `cargo tree`, with the combined features of all programs.
+/// Returns the dependencies between crates of a program by `cargo tree`.
+fn dependencies(program: &str) -> Result<BTreeSet<String>> {
+    let mut above: Vec<String> = Vec::new();
+    let mut found = BTreeSet::new();
+    for (depth, name) in tree(program)? {
+        above.truncate(depth);
+        found.extend(above.last().map(|user| format!("{user} uses {name}")));
+        above.push(name);
+    }
+    Ok(found)
+}
+
+/// Returns the dependencies between crates in a bill of materials. A program also depends on the
+/// library of its own package.
+fn documented(layout: &Path) -> Result<BTreeSet<String>> {
+    let sbom = fs::read(documents(layout).join("sbom.spdx.json"))?;
+    let sbom: Value = serde_json::from_slice(&sbom)?;
+    let list = |name: &str| sbom[name].as_array().with_context(|| format!("no {name}"));
+    let mut crates = BTreeMap::new();
+    for package in list("packages")? {
+        let addresses = package["externalRefs"].to_string();
+        if addresses.contains("\"pkg:cargo/") {
+            let text = |field: &str| package[field].as_str().unwrap_or_default();
+            let name = format!("{} {}", text("name"), text("versionInfo"));
+            crates.insert(text("SPDXID"), name);
+        }
+    }
+    let depends = |it: &&Value| it["relationshipType"] == "DEPENDS_ON";
+    let ends = |it: &Value| {
+        let end = |field: &str| crates.get(it[field].as_str()?);
+        let (user, used) = (end("spdxElementId")?, end("relatedSpdxElement")?);
+        (user != used).then(|| format!("{user} uses {used}"))
+    };
+    let relationships = list("relationships")?.iter().filter(depends);
+    Ok(relationships.filter_map(ends).collect())
+}
+
+/// Returns the crates of a program by `cargo tree`.
 fn linked(program: &str) -> Result<BTreeSet<String>> {
+    Ok(tree(program)?.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Returns the crates of a program by `cargo tree`, with the combined features of all programs, as
+/// depth and `NAME VERSION`.
+fn tree(program: &str) -> Result<Vec<(usize, String)>> {
     let text = duct::cmd!(
         "cargo",
         "tree",
@@ -155,17 +202,19 @@ fn linked(program: &str) -> Result<BTreeSet<String>> {
     )
     .dir(repository())
     .read()?;
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     let mut is_own = false;
     for line in text.lines() {
         let name = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        let depth = line[..line.len() - name.len()].parse().unwrap_or(0);
         let mut words = name.split(' ');
         let (name, version) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         if line.starts_with('0') {
             is_own = name == program;
         }
         if is_own && !name.is_empty() {
-            found.insert(format!("{name} {}", version.trim_start_matches('v')));
+            let version = version.trim_start_matches('v');
+            found.push((depth, format!("{name} {version}")));
         }
     }
     ensure!(found.len() > 1, "cargo tree says nothing of {program}");
