@@ -35,7 +35,7 @@ const DOWNLOADS: usize = 8;
 pub struct Settings {
     /// The settings for starting Nix.
     pub launch: Launch,
-    /// The number of builds that run at once.
+    /// The number of builds that run at once. It may be larger than the number of cores.
     pub jobs: usize,
     /// The number of the machine's cores.
     pub cores: usize,
@@ -50,6 +50,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns the number of builds that compute at once.
+    fn computing(&self) -> usize {
+        self.jobs.min(self.cores).max(1)
+    }
+
     /// Returns the cores of a build that runs alone.
     fn share_of_one(&self) -> usize {
         match self.sharing {
@@ -284,7 +289,7 @@ impl Stored<'_> {
             chosen: self.missing,
             libraries: &libraries,
             order: settings.order,
-            jobs: settings.jobs,
+            jobs: settings.computing(),
         };
         choice.make(|node| self.has(node))
     }
@@ -531,7 +536,7 @@ impl<'a> Build<'a> {
         let left = Left::of(
             &builds,
             paths_that_wait.fold(0.0, f64::max),
-            (self.work_left - spent).max(0.0) / self.settings.jobs as f64,
+            (self.work_left - spent).max(0.0) / self.settings.computing() as f64,
         );
         let names = running
             .iter()

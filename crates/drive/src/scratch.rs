@@ -22,13 +22,20 @@ const FOR_EACH: u64 = 4 << 30;
 /// should work on the disk: if memory is short, if the user may not mount (as root in a container),
 /// or if `TMPDIR` is set.
 pub fn size(jobs: usize) -> Option<u64> {
-    let jobs = jobs.max(1) as u64;
     let has_place = may_mount() && std::env::var_os("TMPDIR").is_none();
-    let enough = |bytes: &u64| *bytes >= jobs * FOR_EACH;
-    available()
+    room(jobs)
         .filter(|_| has_place)
-        .filter(enough)
-        .map(|bytes| bytes / 2 / jobs)
+        .map(|bytes| bytes / 2 / jobs.max(1) as u64)
+}
+
+/// Whether this many builds at once have enough memory.
+pub fn has_room(jobs: usize) -> bool {
+    room(jobs).is_some()
+}
+
+/// Returns the available memory in bytes if it is enough for this many builds.
+fn room(jobs: usize) -> Option<u64> {
+    available().filter(|bytes| *bytes >= jobs.max(1) as u64 * FOR_EACH)
 }
 
 /// Whether this process may make mount namespaces and mounts: whether it has the capability

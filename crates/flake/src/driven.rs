@@ -432,7 +432,10 @@ fn path_of_record(state: &State) -> PathBuf {
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let given = config.number("cores").filter(|&given| given != cores);
-    let jobs = config.number("max-jobs").unwrap_or(cores);
+    let jobs = match config.number("max-jobs") {
+        Some(given) if given != cores => given,
+        _ => overlapping(cores),
+    };
     let is_direct = config.is_direct(request.nix.store.as_deref());
     // The directories of a failed build that the user keeps must outlive Nix.
     let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
@@ -453,6 +456,18 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
         order: request.order,
         keep_going: request.keep_going || arguments.keep_going,
         has_caches: config.has_caches(),
+    }
+}
+
+/// Returns the number of builds at once on this many cores.
+///
+/// There are more builds than cores if memory allows: while Nix prepares a build or registers its
+/// output, no core computes for it, and another build takes the time.
+fn overlapping(cores: usize) -> usize {
+    let more = cores + cores.div_ceil(4);
+    match scratch::has_room(more) {
+        true => more,
+        false => cores,
     }
 }
 
