@@ -7,6 +7,7 @@
 mod edit;
 mod find;
 mod mention;
+mod position;
 mod unit;
 mod yaml;
 

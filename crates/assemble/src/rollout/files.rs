@@ -10,6 +10,8 @@ use crateyard_terminal::note;
 
 /// The size limit for a manifest, in bytes. etcd keeps objects of at most 1.5 MB.
 const MAX_FILE: u64 = 16 << 20;
+/// The size limit for all manifests together, in bytes.
+const MAX_ALL: u64 = 64 << 20;
 /// The number of files that a directory may have.
 const MAX_FILES: usize = 10_000;
 /// The file that marks a directory as a Helm chart.
@@ -62,19 +64,31 @@ fn title(path: Option<&Path>) -> String {
 /// When a file can't be read, does not parse, or names an image that does not exist.
 pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
+    let mut left = MAX_ALL;
+    let mut add = |source: Source| {
+        let rest = left.checked_sub(source.text.len() as u64);
+        left = rest.with_context(|| {
+            format!(
+                "{} is one too many: the manifests have more than {MAX_ALL} bytes",
+                source.title()
+            )
+        })?;
+        sources.push(source);
+        anyhow::Ok(())
+    };
     for path in named {
         if path.as_os_str() == "-" {
-            sources.push(standard_input(names)?);
+            add(standard_input(names)?)?;
         } else if path.is_dir() {
             let mut found = Vec::new();
             walk(path, &mut found)?;
             for file in found {
                 let below = file.strip_prefix(path).unwrap_or(&file).to_owned();
-                sources.push(source(&file, below, names)?);
+                add(source(&file, below, names)?)?;
             }
         } else {
             let below = PathBuf::from(path.file_name().unwrap_or_default());
-            sources.push(source(path, below, names)?);
+            add(source(path, below, names)?)?;
         }
     }
     Ok(sources)
@@ -98,12 +112,8 @@ pub fn join<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 fn standard_input(names: &Names) -> Result<Source> {
-    let mut text = String::new();
-    let mut input = std::io::stdin().lock().take(MAX_FILE + 1);
-    input
-        .read_to_string(&mut text)
-        .context("cannot read standard input")?;
-    check_size(text.len() as u64, "standard input")?;
+    let title = "standard input";
+    let text = text(within(std::io::stdin().lock(), title)?, title)?;
     parse(None, "manifest.yaml".into(), text, Format::Yaml, names)
 }
 
@@ -119,7 +129,7 @@ fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
              .container"
         );
     };
-    let text = text_of(path)?;
+    let text = text(bytes_of(path)?, &title)?;
     parse(Some(path.to_owned()), below, text, format, names)
 }
 
@@ -141,19 +151,25 @@ fn parse(
     })
 }
 
-fn text_of(path: &Path) -> Result<String> {
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let title = path.display().to_string();
-    let context = || format!("cannot read {title}");
-    let size = fs::metadata(path).with_context(context)?.len();
-    check_size(size, &title)?;
-    fs::read_to_string(path).with_context(context)
+    let file = fs::File::open(path).with_context(|| format!("cannot read {title}"))?;
+    within(file, &title)
 }
 
-fn check_size(size: u64, title: &str) -> Result<()> {
-    if size > MAX_FILE {
+/// Reads at most [`MAX_FILE`] bytes. A pipe or a device does not tell its size.
+fn within(input: impl Read, title: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = input.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read {title}"))?;
+    if bytes.len() as u64 > MAX_FILE {
         bail!("{title} has more than {MAX_FILE} bytes, which is too large for a manifest");
     }
-    Ok(())
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>, title: &str) -> Result<String> {
+    String::from_utf8(bytes).with_context(|| format!("{title} is no text in UTF-8"))
 }
 
 /// Collects the manifests of a directory, sorted. Skips links, because the links of a repository
@@ -198,7 +214,7 @@ fn check_templates(directory: &Path) -> Result<()> {
         }
         let path = entry.path();
         // A file that is not text can't have references.
-        let text = fs::read_to_string(&path).unwrap_or_default();
+        let text = String::from_utf8(bytes_of(&path)?).unwrap_or_default();
         if let Some(line) = text.lines().position(|line| line.contains(SCHEME)) {
             bail!(
                 "{}:{}: {SCHEME} in a template of Helm's stays as it is\n  try: name the image in \

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::config::{Config, FILE};
 use crateyard_deploy::manifest::Names;
-use crateyard_workspace::described;
+use crateyard_workspace::{described, files};
 
 use crate::attach::AttachArgs;
 use crate::connection::ConnectionArgs;
@@ -81,11 +81,7 @@ impl Settings {
         let mut config = read(&args.workspace)?;
         let files = match args.files.is_empty() {
             false => args.files.clone(),
-            true => config
-                .files
-                .iter()
-                .map(|file| args.workspace.join(file))
-                .collect(),
+            true => of_config(&args.workspace, &config)?,
         };
         if files.is_empty() {
             bail!("no manifest is named\n  try: -f DIR, or `files = [\"DIR\"]` in {FILE}");
@@ -126,7 +122,16 @@ impl Settings {
     }
 }
 
+/// Returns the files that deploy.toml names. Whoever wrote it may not name others than those of the
+/// repository: an error would quote them.
+fn of_config(workspace: &Path, config: &Config) -> Result<Vec<PathBuf>> {
+    let names: Vec<&str> = config.files.iter().map(String::as_str).collect();
+    files::check_files(workspace, &names).with_context(|| format!("`files` of {FILE}"))?;
+    Ok(names.iter().map(|name| workspace.join(name)).collect())
+}
+
 fn read(workspace: &Path) -> Result<Config> {
+    files::check(workspace)?;
     let path = workspace.join(FILE);
     match std::fs::read_to_string(&path) {
         Ok(text) => Config::parse(&text).with_context(|| format!("{} is invalid", path.display())),

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crateyard_oci::Reference;
 
 use super::mention::{self, SCHEME};
+use super::position::Positions;
 use super::yaml::{self, Style, Tree, Value};
 use super::{Error, Position};
 
@@ -20,6 +22,10 @@ const TAGS: [&str; 2] = ["tag", "newTag"];
 const DIGEST: &str = "digest";
 /// The key of a registry's host beside a repository.
 const REGISTRY: &str = "registry";
+/// The longest aliased text, in bytes, that can be a reference.
+const MAX_REFERENCE: usize = 4096;
+/// The most places of a text that may name images.
+pub(super) const MAX_PLACES: usize = 100_000;
 
 /// The images, and the names that manifests have for them in addition to `crateyard://NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +130,7 @@ pub(super) enum Part {
     Digest,
     /// `TAG@DIGEST`, for charts that put a tag after a colon and have no key for a digest. The
     /// value is the old tag.
-    TagWithDigest(Option<String>),
+    TagWithDigest(Option<Arc<str>>),
 }
 
 /// Finds the images that YAML names.
@@ -133,14 +139,21 @@ pub(super) enum Part {
 /// When the text does not parse, or names an image in a place that can't hold a reference.
 pub(super) fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let tree = yaml::read(text)?;
+    let mut finder = Finder {
+        text,
+        names,
+        overrides: overrides(&tree),
+        tree: &tree,
+        positions: Positions::of(text),
+    };
     let mut found = Vec::new();
     // A value with several aliases is replaced once.
     let mut edited = BTreeSet::new();
     for value in &tree.values {
-        for one in of_value(text, &tree, value, names)? {
-            let mut one = one;
+        for mut one in finder.of_value(value)? {
             one.places.retain(|place| edited.insert(place.range.start));
             if !one.places.is_empty() {
+                expect_few(found.len(), one.position)?;
                 found.push(one);
             }
         }
@@ -148,87 +161,180 @@ pub(super) fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-fn of_value(text: &str, tree: &Tree, value: &Value, names: &Names) -> Result<Vec<Found>, Error> {
-    let mentions = mention::all(&value.text);
-    if value.is_key {
-        return match mentions.first() {
-            None => Ok(Vec::new()),
-            Some(_) => Err(Error {
-                position: value.position,
-                reason: format!("{SCHEME} is a key here, and references go into values"),
-            }),
-        };
+/// Refuses a text that names images in too many places: each becomes a whole reference.
+///
+/// # Errors
+/// When there are already as many as there may be.
+pub(super) fn expect_few(places: usize, position: Position) -> Result<(), Error> {
+    if places < MAX_PLACES {
+        return Ok(());
     }
-    let only = match mentions.as_slice() {
-        [only] if only.range.start == 0 && only.range.end == value.text.len() => {
-            Some(names.known(&only.image, value.position)?)
-        }
-        [] if is_image(value) => names.mapped(&value.text),
-        _ => None,
-    };
-    if let Some(image) = only {
-        if let Some(places) = parts(text, tree, value)? {
-            return Ok(vec![Found {
-                image,
-                position: value.position,
-                places,
-            }]);
-        }
-        if mentions.is_empty() && value.style != Style::Alias && is_whole(value) {
-            let place = place(value, Part::Whole);
-            return Ok(vec![Found {
-                image,
-                position: value.position,
-                places: vec![place],
-            }]);
-        }
-    }
-    match mentions.is_empty() || value.style == Style::Alias {
-        // The search finds the value of an alias at its anchor.
-        true => Ok(Vec::new()),
-        false => within(text, value, mentions.len(), names),
-    }
+    Err(Error {
+        position,
+        reason: format!("more than {MAX_PLACES} places name images, and no manifest has so many"),
+    })
 }
 
-/// Finds mentions in a longer text, such as an argument or a script, or in a value that is only the
-/// image.
-fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<Found>, Error> {
-    let source = &text[value.range.clone()];
-    let found = mention::all(source);
-    if found.len() != count {
-        return Err(Error {
+/// Returns, for each mapping that others merge, a value by which one of them overrides its version.
+fn overrides(tree: &Tree) -> BTreeMap<usize, &Value> {
+    let mut overrides = BTreeMap::new();
+    for (into, merged) in &tree.merges {
+        let mut keys = TAGS.iter().chain([&DIGEST, &REGISTRY]);
+        if let Some(value) = keys.find_map(|key| tree.sibling(*into, key)) {
+            overrides.entry(*merged).or_insert(value);
+        }
+    }
+    overrides
+}
+
+/// A text whose values are looked into in their order.
+struct Finder<'a> {
+    text: &'a str,
+    tree: &'a Tree,
+    names: &'a Names,
+    overrides: BTreeMap<usize, &'a Value>,
+    positions: Positions<'a>,
+}
+
+impl Finder<'_> {
+    fn of_value(&mut self, value: &Value) -> Result<Vec<Found>, Error> {
+        // The search finds the value of an alias at its anchor. Here only a whole reference counts.
+        if value.style == Style::Alias && value.text.len() > MAX_REFERENCE {
+            return Ok(Vec::new());
+        }
+        let mentions = mention::all(&value.text);
+        if value.is_key {
+            return match mentions.first() {
+                None => Ok(Vec::new()),
+                Some(_) => Err(Error {
+                    position: value.position,
+                    reason: format!("{SCHEME} is a key here, and references go into values"),
+                }),
+            };
+        }
+        let only = match mentions.as_slice() {
+            [only] if only.range.start == 0 && only.range.end == value.text.len() => {
+                Some(self.names.known(&only.image, value.position)?)
+            }
+            [] if is_image(value) => self.names.mapped(&value.text),
+            _ => None,
+        };
+        if let Some(image) = only {
+            if let Some(places) = self.parts(value)? {
+                return Ok(vec![Found {
+                    image,
+                    position: value.position,
+                    places,
+                }]);
+            }
+            if mentions.is_empty() && value.style != Style::Alias && is_whole(value) {
+                let place = place(value, Part::Whole);
+                return Ok(vec![Found {
+                    image,
+                    position: value.position,
+                    places: vec![place],
+                }]);
+            }
+        }
+        match mentions.is_empty() || value.style == Style::Alias {
+            true => Ok(Vec::new()),
+            false => self.within(value, mentions.len()),
+        }
+    }
+
+    /// Finds mentions in a longer text, such as an argument or a script, or in a value that is only
+    /// the image.
+    fn within(&mut self, value: &Value, count: usize) -> Result<Vec<Found>, Error> {
+        let source = &self.text[value.range.clone()];
+        let found = mention::all(source);
+        if found.len() != count {
+            return Err(Error {
+                position: value.position,
+                reason: format!(
+                    "{SCHEME} is written with escapes or over several lines here\n  try: write it \
+                     plainly"
+                ),
+            });
+        }
+        expect_few(found.len(), value.position)?;
+        let mut all = Vec::new();
+        for one in found {
+            let start = value.range.start + one.range.start;
+            let position = self.positions.at(start);
+            all.push(Found {
+                image: self.names.known(&one.image, position)?,
+                position,
+                places: vec![Place {
+                    range: start..value.range.start + one.range.end,
+                    position,
+                    part: Part::Whole,
+                    around: "",
+                }],
+            });
+        }
+        Ok(all)
+    }
+
+    /// Finds the bytes of a repository and of the values beside it. Returns `None` if the
+    /// repository is alone and takes the whole reference.
+    fn parts(&self, repository: &Value) -> Result<Option<Vec<Place>>, Error> {
+        let (text, tree) = (self.text, self.tree);
+        let key = repository.key.as_deref().unwrap_or_default();
+        if !REPOSITORIES.contains(&key) {
+            return Ok(None);
+        }
+        let mapping = repository.parent;
+        let digest = tree.sibling(mapping, DIGEST);
+        let tag = TAGS.iter().find_map(|key| tree.sibling(mapping, key));
+        let version = match (digest, tag) {
+            (Some(digest), _) => own(text, digest, Part::Digest)?,
+            (None, Some(tag)) => {
+                let is_null = tag.style == Style::Plain && ["~", "null"].contains(&&*tag.text);
+                let known = (!is_null && !tag.text.is_empty()).then(|| tag.text.clone());
+                own(text, tag, Part::TagWithDigest(known))?
+            }
+            (None, None) if key == "repository" => {
+                return Err(Error {
+                    position: repository.position,
+                    reason: "no tag: and no digest: stands beside this repository:, so the digest \
+                             has no place\n  try: add the line `digest: \"\"` if the chart reads \
+                             it, else `tag: \"\"`"
+                        .to_owned(),
+                });
+            }
+            (None, None) => return Ok(None),
+        };
+        self.refuse_override(mapping)?;
+        let mut places = Vec::new();
+        match tree.sibling(mapping, REGISTRY) {
+            Some(registry) => {
+                places.push(own(text, registry, Part::Registry)?);
+                places.push(place(repository, Part::Path));
+            }
+            None => places.push(place(repository, Part::Repository)),
+        }
+        // The replacement of an alias happens at its anchor.
+        if repository.style == Style::Alias {
+            places.pop();
+        }
+        places.push(version);
+        Ok(Some(places))
+    }
+
+    /// Refuses a mapping that another one merges and overrides the tag of: that one would run the
+    /// pushed repository with the other tag.
+    fn refuse_override(&self, mapping: usize) -> Result<(), Error> {
+        let Some(value) = self.overrides.get(&mapping) else {
+            return Ok(());
+        };
+        let key = value.key.as_deref().unwrap_or_default();
+        Err(Error {
             position: value.position,
             reason: format!(
-                "{SCHEME} is written with escapes or over several lines here\n  try: write it \
-                 plainly"
+                "this {key}: overrides that of a merged mapping which names an image of the \
+                 workspace\n  try: leave it out, or write the repository: here too"
             ),
-        });
-    }
-    let mut all = Vec::new();
-    for one in found {
-        let start = value.range.start + one.range.start;
-        let position = position_of(text, start);
-        all.push(Found {
-            image: names.known(&one.image, position)?,
-            position,
-            places: vec![Place {
-                range: start..value.range.start + one.range.end,
-                position,
-                part: Part::Whole,
-                around: "",
-            }],
-        });
-    }
-    Ok(all)
-}
-
-/// Returns the position of a byte.
-pub(super) fn position_of(text: &str, at: usize) -> Position {
-    let before = &text[..at];
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    Position {
-        line: before.matches('\n').count() + 1,
-        column: before[start..].chars().count() + 1,
+        })
     }
 }
 
@@ -240,74 +346,6 @@ fn is_image(value: &Value) -> bool {
 
 fn is_whole(value: &Value) -> bool {
     value.key.as_deref() == Some(WHOLE)
-}
-
-/// Finds the bytes of a repository and of the values beside it. Returns `None` if the repository is
-/// alone and takes the whole reference.
-fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place>>, Error> {
-    let key = repository.key.as_deref().unwrap_or_default();
-    if !REPOSITORIES.contains(&key) {
-        return Ok(None);
-    }
-    let mapping = repository.parent;
-    let digest = tree.sibling(mapping, DIGEST);
-    let tag = TAGS.iter().find_map(|key| tree.sibling(mapping, key));
-    let version = match (digest, tag) {
-        (Some(digest), _) => own(text, digest, Part::Digest)?,
-        (None, Some(tag)) => {
-            let is_null = tag.style == Style::Plain && ["~", "null"].contains(&tag.text.as_str());
-            let known = (!is_null && !tag.text.is_empty()).then(|| tag.text.clone());
-            own(text, tag, Part::TagWithDigest(known))?
-        }
-        (None, None) if key == "repository" => {
-            return Err(Error {
-                position: repository.position,
-                reason: "no tag: and no digest: stands beside this repository:, so the digest has \
-                         no place\n  try: add the line `digest: \"\"` if the chart reads it, else \
-                         `tag: \"\"`"
-                    .to_owned(),
-            });
-        }
-        (None, None) => return Ok(None),
-    };
-    refuse_overrides(tree, mapping)?;
-    let mut places = Vec::new();
-    match tree.sibling(mapping, REGISTRY) {
-        Some(registry) => {
-            places.push(own(text, registry, Part::Registry)?);
-            places.push(place(repository, Part::Path));
-        }
-        None => places.push(place(repository, Part::Repository)),
-    }
-    // The replacement of an alias happens at its anchor.
-    if repository.style == Style::Alias {
-        places.pop();
-    }
-    places.push(version);
-    Ok(Some(places))
-}
-
-/// Refuses mappings that merge this one and override its tag: they would run the pushed repository
-/// with the other tag.
-fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
-    let merging = tree
-        .merges
-        .iter()
-        .filter(|(_, merged)| merged.contains(&mapping));
-    for (into, _) in merging {
-        let mut keys = TAGS.iter().chain([&DIGEST, &REGISTRY]);
-        if let Some(value) = keys.find_map(|key| tree.sibling(*into, key)) {
-            let key = value.key.as_deref().unwrap_or_default();
-            return Err(Error {
-                position: value.position,
-                reason: format!(
-                    "this {key}: overrides that of a merged mapping which names an image of the \
-                     workspace\n  try: leave it out, or write the repository: here too"
-                ),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Returns the place of a value, which must belong to no other mapping.

@@ -1,11 +1,21 @@
 //! Reads YAML as a list of scalars, each with its bytes, its key, and its mapping.
+//!
+//! The memory that this takes grows with the text. Aliases share the text of their anchor, and
+//! limits bound the rest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
 use super::{Error, Position};
+
+/// The most scalars that a text may have. The longest manifests that people generate have some ten
+/// thousands.
+const MAX_VALUES: usize = 500_000;
+/// The deepest nesting of mappings and sequences. JSON's readers mostly stop at 128.
+const MAX_DEPTH: usize = 200;
 
 /// The value of a mapping's entry, or an element of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +23,11 @@ pub(super) struct Value {
     /// The range of the scalar with its quotes, or of the alias.
     pub range: Range<usize>,
     /// The value of the scalar, or of the scalar that the alias refers to.
-    pub text: String,
+    pub text: Arc<str>,
     /// The style.
     pub style: Style,
     /// The key, if this is a mapping's value and the key is a scalar.
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// Whether the value is itself a key.
     pub is_key: bool,
     /// The number of its mapping or sequence.
@@ -48,15 +58,25 @@ pub(super) enum Style {
 pub(super) struct Tree {
     /// All scalars and aliases of scalars, in the text's order.
     pub values: Vec<Value>,
-    /// For each mapping, the mappings that it merges (`<<: *name`).
-    pub merges: BTreeMap<usize, Vec<usize>>,
+    /// Pairs of mappings: the first merges the second (`<<: *name`).
+    pub merges: Vec<(usize, usize)>,
+    /// For each mapping, the first value of each key, as an index of `values`.
+    keys: BTreeMap<usize, BTreeMap<Arc<str>, usize>>,
 }
 
 impl Tree {
     /// Returns the value of a key in a mapping.
     pub(super) fn sibling(&self, mapping: usize, key: &str) -> Option<&Value> {
-        let is_it = |value: &&Value| value.parent == mapping && value.key.as_deref() == Some(key);
-        self.values.iter().find(is_it)
+        let value = self.keys.get(&mapping)?.get(key)?;
+        self.values.get(*value)
+    }
+
+    fn push(&mut self, value: Value) {
+        if let Some(key) = &value.key {
+            let keys = self.keys.entry(value.parent).or_default();
+            keys.entry(key.clone()).or_insert(self.values.len());
+        }
+        self.values.push(value);
     }
 }
 
@@ -66,19 +86,19 @@ struct Open {
     is_mapping: bool,
     /// The key of the next value. If the outer option is `None`, a key comes next. If the inner
     /// option is `None`, the key is not a scalar.
-    key: Option<Option<String>>,
+    key: Option<Option<Arc<str>>>,
 }
 
 /// The target of an anchor.
 enum Anchored {
-    Scalar(String),
+    Scalar(Arc<str>),
     Node(usize),
 }
 
 /// Reads a text.
 ///
 /// # Errors
-/// When the text is not YAML.
+/// When the text is not YAML, or exceeds a limit.
 pub(super) fn read(text: &str) -> Result<Tree, Error> {
     let mut reader = Reader {
         text,
@@ -116,18 +136,18 @@ impl Reader<'_> {
     fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Error> {
         match event {
             Event::DocumentStart(..) => self.anchors.clear(),
-            Event::MappingStart(_, anchor, _) => self.begin(true, anchor),
-            Event::SequenceStart(_, anchor, _) => self.begin(false, anchor),
+            Event::MappingStart(_, anchor, _) => self.begin(true, anchor, span)?,
+            Event::SequenceStart(_, anchor, _) => self.begin(false, anchor, span)?,
             Event::MappingEnd | Event::SequenceEnd => {
                 self.open.pop();
                 self.end_node(None);
             }
             Event::Scalar(text, style, anchor, _) => {
+                let text: Arc<str> = text.into();
                 if anchor != 0 {
-                    self.anchors
-                        .insert(anchor, Anchored::Scalar(text.clone().into_owned()));
+                    self.anchors.insert(anchor, Anchored::Scalar(text.clone()));
                 }
-                self.leaf(text.into_owned(), style_of(style), anchor, span)?;
+                self.leaf(text, style_of(style), anchor, span)?;
             }
             Event::Alias(anchor) => self.alias(anchor, span)?,
             _ => {}
@@ -135,7 +155,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, is_mapping: bool, anchor: usize) {
+    fn begin(
+        &mut self,
+        is_mapping: bool,
+        anchor: usize,
+        span: granit_parser::Span,
+    ) -> Result<(), Error> {
+        if self.open.len() == MAX_DEPTH {
+            let reason = format!("mappings and sequences are nested more than {MAX_DEPTH} deep");
+            return Err(Error {
+                position: position(span.start),
+                reason,
+            });
+        }
         self.nodes += 1;
         if anchor != 0 {
             self.anchors.insert(anchor, Anchored::Node(self.nodes));
@@ -145,6 +177,7 @@ impl Reader<'_> {
             is_mapping,
             key: None,
         });
+        Ok(())
     }
 
     fn alias(&mut self, anchor: usize, span: granit_parser::Span) -> Result<(), Error> {
@@ -172,25 +205,29 @@ impl Reader<'_> {
         };
         let into = self.open.iter().rev().take(2).find(|open| is_merge(open));
         if let Some(into) = into {
-            self.tree.merges.entry(into.number).or_default().push(node);
+            self.tree.merges.push((into.number, node));
         }
     }
 
     fn leaf(
         &mut self,
-        text: String,
+        text: Arc<str>,
         style: Style,
         anchor: usize,
         span: granit_parser::Span,
     ) -> Result<(), Error> {
         let position = position(span.start);
+        if self.tree.values.len() == MAX_VALUES {
+            let reason = format!("it has more than {MAX_VALUES} values, and no manifest has");
+            return Err(Error { position, reason });
+        }
         let range = span.byte_range().ok_or_else(|| Error {
             position,
             reason: "the parser does not say where this is".to_owned(),
         })?;
         let open = self.open.last();
         let is_key = open.is_some_and(|open| open.is_mapping && open.key.is_none());
-        self.tree.values.push(Value {
+        self.tree.push(Value {
             range: trimmed(self.text, range, style),
             text: text.clone(),
             style,
@@ -205,7 +242,7 @@ impl Reader<'_> {
     }
 
     /// Ends a node of the innermost mapping: a key or a value.
-    fn end_node(&mut self, scalar: Option<String>) {
+    fn end_node(&mut self, scalar: Option<Arc<str>>) {
         if let Some(open) = self.open.last_mut().filter(|open| open.is_mapping) {
             open.key = match open.key {
                 None => Some(scalar),
