@@ -1,9 +1,10 @@
 //! The flake beside a lock.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use crateyard_flake::{self as flake, Nix};
+use crateyard_nix::Store;
 
 use crate::git;
 
@@ -37,7 +38,8 @@ pub(crate) fn attribute_of(flake: &Path, attribute: &str) -> Result<Vec<String>>
 /// Crateyard's, which the flake knows.
 ///
 /// # Errors
-/// When the flake can't be evaluated, or does not know the lock.
+/// When the flake can't be evaluated, or does not know the lock, or names another file than one of
+/// the store.
 pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
     let flake = match flake_of(lock) {
         Some(flake) if !lock.exists() => flake,
@@ -47,5 +49,57 @@ pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
         .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
     // If Nix wrote flake.lock, the file belongs to this user.
     flake::remember(&flake)?;
-    Ok(path.into())
+    in_store(&Store::default(), path.into()).with_context(|| format!("the flake's {attribute}"))
+}
+
+/// Checks a path that a flake names. The flake may be somebody else's, and evaluation reads nothing
+/// of the machine. So nothing else may read it in its place, and quote it in an error.
+///
+/// # Errors
+/// When the path, or what it leads to, is not in the store.
+pub(crate) fn in_store(store: &Store, path: PathBuf) -> Result<PathBuf> {
+    let shown = path.display();
+    let own = Path::new(store.directory());
+    let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    ensure!(
+        path.starts_with(own) && path.components().all(is_plain),
+        "{shown} is no path in {}",
+        own.display()
+    );
+    if let Ok(place) = path.canonicalize() {
+        let metadata = place.metadata()?;
+        ensure!(
+            place.starts_with(own.canonicalize()?),
+            "{shown} is a link to {}, which is not in the store",
+            place.display()
+        );
+        ensure!(
+            metadata.is_file() || metadata.is_dir(),
+            "{shown} is no regular file"
+        );
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flake_names_files_of_the_store_alone() {
+        let check =
+            |path: &str| in_store(&Store::default(), path.into()).map_err(|it| it.to_string());
+        assert!(check("/nix/store/aaaa-source/debian.lock").is_ok());
+        for path in [
+            "/etc/passwd",
+            "/proc/self/environ",
+            "debian.lock",
+            "/nix/storage/a",
+            "/nix/store/../../etc/passwd",
+            "",
+        ] {
+            let said = check(path).unwrap_err();
+            assert!(said.contains("is no path in"), "{path}: {said}");
+        }
+    }
 }

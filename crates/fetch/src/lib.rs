@@ -15,6 +15,8 @@
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 use serde::Serialize;
 
@@ -25,6 +27,7 @@ mod flake;
 pub mod git;
 pub mod npm;
 pub mod own;
+pub mod package_lock;
 mod programs;
 pub mod release;
 pub mod toolchains;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,7 +19,7 @@ use crateyard_workspace::{described, files};
 use serde::Deserialize;
 
 use crate::flake::{attribute_of, flake_of, workspace_of};
-use crate::{Counts, Missing, git};
+use crate::{Counts, Missing, git, package_lock};
 
 /// The flake's attribute that names the packages (nix/lib.nix).
 const ATTRIBUTE: &str = "npmInputs";
@@ -38,10 +38,13 @@ struct Inputs {
 /// The files that tell npm which packages to install.
 const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
 
+/// The hash algorithms of npm's locks.
+const ALGORITHMS: [&str; 4] = ["sha1", "sha256", "sha384", "sha512"];
+
 /// The packages that npm installs for a part.
 #[derive(Debug, Deserialize)]
 struct Part {
-    /// The directory of its lock, relative to the workspace.
+    /// The directory of its lock, relative to the workspace. Empty for the workspace itself.
     directory: String,
     packages: Vec<Package>,
 }
@@ -131,13 +134,28 @@ fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
 /// # Errors
 /// When npm is missing or fails.
 fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) -> Result<()> {
+    // The flake names the directory, and whoever wrote it may not choose one outside.
+    let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    ensure!(
+        Path::new(&part.directory).components().all(is_inside),
+        "{:?} is no directory of the workspace",
+        part.directory
+    );
+    let manifests = MANIFESTS.map(|name| format!("{}/{name}", part.directory));
+    let manifests: Vec<&str> = manifests
+        .iter()
+        .map(|it| it.trim_start_matches('/'))
+        .collect();
+    files::check_files(workspace, &manifests)?;
     let directory = workspace.join(&part.directory);
-    files::check_files(&directory, &MANIFESTS)?;
     let scratch = tempfile::tempdir()?;
     for name in MANIFESTS {
         fs::copy(directory.join(name), scratch.path().join(name))
             .with_context(|| format!("cannot read {}", directory.join(name).display()))?;
     }
+    let [manifest, lock] = MANIFESTS.map(|name| fs::read_to_string(scratch.path().join(name)));
+    package_lock::check(&manifest?, &lock?)
+        .with_context(|| format!("npm does not fetch for {:?}", part.directory))?;
     let cache = scratch.path().join("cache");
     install(scratch.path(), &cache)?;
     let wanted = part.packages.iter();
@@ -158,11 +176,12 @@ fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) ->
     Ok(())
 }
 
-/// Runs npm without scripts, and without an `.npmrc` of the workspace, which could send the
+/// Runs npm without scripts and git, and without an `.npmrc` of the workspace, which could send the
 /// machine's tokens to another registry.
 fn install(directory: &Path, cache: &Path) -> Result<()> {
     let output = Command::new("npm")
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .args(["--no-bin-links", "--allow-git=none", "--git=/nonexistent"])
         .args(["--loglevel", "error", "--cache"])
         .arg(cache)
         .current_dir(directory)
@@ -179,7 +198,7 @@ fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> 
     let decoded = integrity
         .split_once('-')
         .and_then(|(algorithm, hash)| Some((algorithm, STANDARD.decode(hash).ok()?)))
-        .filter(|(_, hash)| hash.len() > 2);
+        .filter(|(algorithm, hash)| ALGORITHMS.contains(algorithm) && hash.len() > 2);
     let Some((algorithm, hash)) = decoded else {
         bail!("`{integrity}` is not a hash of npm's");
     };
@@ -207,7 +226,15 @@ mod tests {
         let (algorithm, place) = in_cache(Path::new("/c"), "sha1-AAECAwQ=").expect("a hash");
         assert_eq!(algorithm, "sha1");
         assert_eq!(place, Path::new("/c/_cacache/content-v2/sha1/00/01/020304"));
-        for wrong in ["", "sha512", "sha512-", "sha512-!", "sha512-AAE="] {
+        for wrong in [
+            "",
+            "sha512",
+            "sha512-",
+            "sha512-!",
+            "sha512-AAE=",
+            "../sha1-AAECAwQ=",
+            "/tmp-AAECAwQ=",
+        ] {
             assert!(in_cache(Path::new("/c"), wrong).is_err(), "{wrong}");
         }
         assert_eq!(

@@ -12,7 +12,7 @@ use crateyard_terminal::note;
 use serde::Deserialize;
 
 use super::crates::Crate;
-use crate::flake::{attribute_of, flake_of};
+use crate::flake::{attribute_of, flake_of, in_store};
 use crate::programs::Places;
 use crate::{crates, git};
 
@@ -62,13 +62,21 @@ impl Own {
             return Ok(None);
         };
         let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)?;
-        let own: Self =
+        let mut own: Self =
             serde_json::from_str(&text).context("the list of inputs has another format")?;
         ensure!(
             own.version == FORMAT,
             "the list of inputs has format {}, but this version of assemble reads {FORMAT}",
             own.version
         );
+        let store = Store::default();
+        for path in [
+            &mut own.source,
+            &mut own.debian_lock,
+            &mut own.toolchain_lock,
+        ] {
+            *path = in_store(&store, std::mem::take(path))?;
+        }
         Ok(Some(own))
     }
 

@@ -1,6 +1,6 @@
 //! Gets the components and manifests of Rust releases.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use crateyard_description::Description;
 use crateyard_nix::{Store, sha256_of};
 use crateyard_terminal::note;
@@ -12,6 +12,9 @@ use crateyard_toolchain::rustup::Installed;
 use crateyard_toolchain::{Choice, Member, server};
 use crateyard_workspace::cargo::Cargo;
 use std::path::{Path, PathBuf};
+
+/// The size of the largest manifest that is read, in bytes. In 2026 one has 1 MB.
+const MOST: u64 = 32 << 20;
 
 /// This machine's platform, as rustc names it.
 pub fn host() -> String {
@@ -101,10 +104,10 @@ impl<'a> Server<'a> {
         let path = channel.manifest_path();
         let file = self.get(&path)?;
         let checksum = self.get(&format!("{path}.sha256"))?;
-        let expected = std::fs::read_to_string(&checksum)?;
+        let expected = text_of(&checksum)?;
         let expected = expected.split_whitespace().next().unwrap_or_default();
         self.expect(&path, &file, expected, "its own checksum file")?;
-        let text = std::fs::read_to_string(&file)?;
+        let text = text_of(&file)?;
         Ok(Manifest::parse(&text, &format!("{}/{path}", self.address))?)
     }
 
@@ -159,6 +162,20 @@ impl<'a> Server<'a> {
             anyhow::anyhow!("{url}: {}", last_line(&error))
         })
     }
+}
+
+/// Reads a downloaded text.
+///
+/// # Errors
+/// When it can't be read, or is too large for a manifest.
+fn text_of(file: &Path) -> Result<String> {
+    let size = file.metadata()?.len();
+    ensure!(
+        size <= MOST,
+        "{} has {size} bytes, and no manifest has more than {MOST}",
+        file.display()
+    );
+    Ok(std::fs::read_to_string(file)?)
 }
 
 /// Whether the server has answered that the file does not exist.
