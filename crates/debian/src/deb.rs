@@ -123,12 +123,20 @@ impl<R: Read> Read for Data<R> {
     }
 }
 
+/// The most memory that an xz stream may ask for, in KiB. xz's largest preset needs 65 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
+/// Makes a reader of xz that refuses a stream which asks for gigabytes of memory.
+pub fn xz<R: Read>(input: R) -> XzReader<R> {
+    XzReader::new_mem_limit(input, true, XZ_MEMORY)
+}
+
 impl<R: Read> Decoder<R> {
     fn new(member: &Member, whole: Whole<R>) -> Result<Self, DebError> {
         match member.name.rsplit('.').next() {
             Some("tar") => Ok(Decoder::Plain(whole)),
             Some("gz") => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(whole)))),
-            Some("xz") => Ok(Decoder::Xz(Box::new(XzReader::new(whole, true)))),
+            Some("xz") => Ok(Decoder::Xz(Box::new(xz(whole)))),
             Some("zst") => {
                 let decoder = StreamingDecoder::new(whole)
                     .map_err(|error| member.error(io::Error::other(error.to_string())))?;

@@ -18,6 +18,11 @@ use crate::keys::Keys;
 /// The keyring of Debian's own archive keys, from the package `debian-archive-keyring`.
 pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// The size of the largest `InRelease` that is read, in bytes. Debian's has 200 kB.
+const MOST_OF_RELEASE: u64 = 16 << 20;
+/// The size of the largest index that is read, in bytes, uncompressed. Debian's has 60 MB.
+const MOST_OF_INDEX: u64 = 512 << 20;
+
 /// A verified `Release` file.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -168,10 +173,12 @@ impl Release {
                 suite: self.names.join(", "),
                 name: name.to_owned(),
             })?;
-        let bytes = fs::read(path).map_err(|source| ReleaseError::Read {
+        let read = |source| ReleaseError::Read {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        refuse_large(path, MOST_OF_INDEX)?;
+        let bytes = fs::read(path).map_err(read)?;
         let mismatch = |what, found, expected| ReleaseError::Mismatch {
             path: path.to_owned(),
             what,
@@ -196,6 +203,7 @@ pub fn is_flat(suite: &str) -> bool {
 
 /// Returns the signed text of `path`, which `gpgv` prints after checking the signature.
 fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
+    refuse_large(path, MOST_OF_RELEASE)?;
     let temporary = |source| ReleaseError::Read {
         path: std::env::temp_dir(),
         source,
@@ -231,6 +239,25 @@ fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
         path: output,
         source,
     })
+}
+
+/// Refuses a file that would not fit into memory. Who signs an archive also says how large its
+/// indexes are, and a workspace may name any archive.
+fn refuse_large(path: &Path, most: u64) -> Result<(), ReleaseError> {
+    let metadata = fs::metadata(path).map_err(|source| ReleaseError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    match metadata.len() > most {
+        true => Err(ReleaseError::Malformed {
+            path: path.to_owned(),
+            reason: format!(
+                "it has {} bytes, more than the {most} that are read",
+                metadata.len()
+            ),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Joins the messages of gpgv on one line, without the program's name.

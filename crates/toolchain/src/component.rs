@@ -4,13 +4,18 @@
 //! components, and rustc finds its libraries beside itself.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::path::{Component as Part, Path, PathBuf};
 
-use lzma_rust2::XzReader;
+use crateyard_debian::deb::xz;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
+
+/// The most bytes of an unpacked archive. The largest component of a release has 1 GB.
+const MOST: u64 = 8 << 30;
+/// The most bytes of a list of files. rust-docs has the longest, with 10 MB.
+const MOST_OF_LIST: u64 = 64 << 20;
 
 /// The directory of a component's files in its root file system.
 const PREFIX: &str = "usr";
@@ -71,15 +76,17 @@ impl Files {
         Ok(files)
     }
 
-    /// Unpacks a component's archive (`.tar.xz`).
+    /// Unpacks a component's archive (`.tar.xz`). Nothing outside of it is read or moved, also if
+    /// it has links that lead there.
     ///
     /// # Errors
-    /// Fails if the archive can't be read, or does not hold a component.
+    /// Fails if the archive can't be read, is too large, or does not hold a component.
     pub fn unpacked(name: &str, archive: &Path) -> Result<Self> {
         let files = Self::empty(name, &std::env::temp_dir())?;
         let raw = files.directory.path().join("archive");
         let file = File::open(archive).map_err(io(archive))?;
-        let mut tar = tar::Archive::new(XzReader::new(BufReader::new(file), true));
+        // The end of a larger one is missing.
+        let mut tar = tar::Archive::new(xz(BufReader::new(file)).take(MOST));
         tar.unpack(&raw).map_err(io(archive))?;
         let wrong = |reason: String| Error::Archive {
             archive: archive.to_owned(),
@@ -87,15 +94,14 @@ impl Files {
         };
         let top = only_directory(&raw)?
             .ok_or_else(|| wrong("it has no single directory at its top".to_owned()))?;
-        let components = top.join("components");
-        let names = fs::read_to_string(&components).map_err(io(&components))?;
+        let names = text_of(&top, Path::new("components")).map_err(wrong)?;
         let root = files.path().join(PREFIX);
         for part in names.lines() {
-            let directory = top.join(checked(part).map_err(wrong)?);
-            let manifest = directory.join("manifest.in");
-            let text = fs::read_to_string(&manifest).map_err(io(&manifest))?;
+            let part = checked(part).map_err(wrong)?;
+            let text = text_of(&top, &part.join("manifest.in")).map_err(wrong)?;
             for listed in parse_list(&text).map_err(wrong)? {
-                let (from, to) = (directory.join(listed.path()), root.join(listed.path()));
+                let from = below(&top, &part.join(listed.path())).map_err(wrong)?;
+                let to = root.join(listed.path());
                 make_parent(&to)?;
                 fs::rename(&from, &to).map_err(io(&from))?;
             }
@@ -145,11 +151,35 @@ fn checked(path: &str) -> std::result::Result<PathBuf, String> {
     }
 }
 
+/// Returns the path of a file or directory of an unpacked archive. The way to it has no link, which
+/// could lead out of the archive.
+fn below(top: &Path, path: &Path) -> std::result::Result<PathBuf, String> {
+    let mut place = top.to_owned();
+    for part in path {
+        let status = fs::symlink_metadata(&place);
+        if !status.is_ok_and(|status| status.is_dir()) {
+            return Err(format!("the way to `{}` is no directory", path.display()));
+        }
+        place.push(part);
+    }
+    Ok(place)
+}
+
+/// Reads a list in an unpacked archive.
+fn text_of(top: &Path, path: &Path) -> std::result::Result<String, String> {
+    let place = below(top, path)?;
+    let is_list = |status: fs::Metadata| status.is_file() && status.len() <= MOST_OF_LIST;
+    if !fs::symlink_metadata(&place).is_ok_and(is_list) {
+        return Err(format!("it has no list `{}`", path.display()));
+    }
+    fs::read_to_string(&place).map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
 fn only_directory(path: &Path) -> Result<Option<PathBuf>> {
     let entries: std::io::Result<Vec<_>> = fs::read_dir(path).map_err(io(path))?.collect();
     let entries = entries.map_err(io(path))?;
     Ok(match &entries[..] {
-        [only] if only.path().is_dir() => Some(only.path()),
+        [only] if only.file_type().map_err(io(path))?.is_dir() => Some(only.path()),
         _ => None,
     })
 }
@@ -186,6 +216,83 @@ fn make_parent(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An entry of an archive: a file with its content, or a link with its target.
+    enum Entry<'a> {
+        File(&'a str),
+        Link(&'a str),
+    }
+    use Entry::{File as Text, Link};
+
+    /// Unpacks an archive with these entries, and returns the error.
+    fn refusal(entries: &[(&str, Entry<'_>)]) -> String {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, entry) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            match entry {
+                Text(content) => {
+                    header.set_size(content.len() as u64);
+                    builder
+                        .append_data(&mut header, path, content.as_bytes())
+                        .unwrap();
+                }
+                Link(target) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    header.set_size(0);
+                    builder.append_link(&mut header, path, target).unwrap();
+                }
+            }
+        }
+        let bytes = builder.into_inner().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tar");
+        fs::write(&path, bytes).unwrap();
+        let packed = std::process::Command::new("xz").arg(&path).status();
+        assert!(packed.expect("xz packs the archive").success());
+        let unpacked = Files::unpacked("a", &path.with_extension("tar.xz"));
+        unpacked.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn an_archive_moves_and_reads_nothing_outside() {
+        let outside = tempfile::tempdir().unwrap();
+        let letter = outside.path().join("letter");
+        fs::write(&letter, "file:mine\n").unwrap();
+        let elsewhere = outside.path().to_str().unwrap();
+        let list = ("x/a/manifest.in", Text("file:d/letter\n"));
+        for (entries, why) in [
+            (
+                vec![
+                    ("x/components", Text("a\n")),
+                    list,
+                    ("x/a/d", Link(elsewhere)),
+                ],
+                "is no directory",
+            ),
+            (
+                vec![("x/components", Text("a\n")), ("x/a", Link(elsewhere))],
+                "is no directory",
+            ),
+            (
+                vec![("x/components", Link("/dev/zero"))],
+                "no list `components`",
+            ),
+            (vec![("x/components", Text("../a\n"))], "leads out"),
+            (
+                vec![
+                    ("x/components", Text("a\n")),
+                    ("x/a/manifest.in", Link("/proc/self/environ")),
+                ],
+                "no list",
+            ),
+            (vec![("x", Link(elsewhere))], "no single directory"),
+        ] {
+            let said = refusal(&entries);
+            assert!(said.contains(why), "{said}");
+            assert_eq!(fs::read_to_string(&letter).unwrap(), "file:mine\n");
+        }
+    }
 
     #[test]
     fn lists_stay_within_their_component() {

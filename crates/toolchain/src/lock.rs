@@ -116,7 +116,24 @@ impl Lock {
             targets,
             components,
         };
-        Ok((lock, lacking))
+        match lock.odd_word() {
+            Some(word) => Err(manifest.wrong(not_a_name(word))),
+            None => Ok((lock, lacking)),
+        }
+    }
+
+    /// Returns the first text that is no plain word: such texts become names of files and parts of
+    /// addresses.
+    fn odd_word(&self) -> Option<&str> {
+        let of_components = self.components().flat_map(|component| {
+            let parts = component.pin.archive.split('/');
+            parts.chain([component.name, component.platform])
+        });
+        let mut words = [self.release.as_str(), &self.date]
+            .into_iter()
+            .chain(self.targets.iter().map(String::as_str))
+            .chain(of_components);
+        words.find(|word| !is_word(word))
     }
 
     /// Reads and checks a lock.
@@ -144,14 +161,18 @@ impl Lock {
                 .find(|hash| !is_sha256(hash))
                 .cloned()
         });
-        match fault {
-            Some(hash) => {
-                let line = text.lines().position(|line| line.contains(&hash));
-                let reason = format!("`{hash}` is not a SHA-256 in lower-case hexadecimal");
-                Err(wrong(line.map_or(1, |line| line + 1), reason))
-            }
-            None => Ok(lock),
+        let line = |part: &str| {
+            let line = text.lines().position(|line| line.contains(part));
+            line.map_or(1, |line| line + 1)
+        };
+        if let Some(hash) = fault {
+            let reason = format!("`{hash}` is not a SHA-256 in lower-case hexadecimal");
+            return Err(wrong(line(&hash), reason));
         }
+        if let Some(word) = lock.odd_word() {
+            return Err(wrong(line(word), not_a_name(word)));
+        }
+        Ok(lock)
     }
 
     /// Writes the lock, whole or not at all.
@@ -275,6 +296,16 @@ pub fn short(component: &str) -> &str {
     component.strip_suffix("-preview").unwrap_or(component)
 }
 
+/// Whether a text is a name as releases, components and platforms have them.
+fn is_word(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+*-".contains(&byte);
+    !text.is_empty() && !text.starts_with(['.', '-']) && text.bytes().all(is_plain)
+}
+
+fn not_a_name(word: &str) -> String {
+    format!("{word:?} is no name of a release, a component, a platform or an archive")
+}
+
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -333,6 +364,37 @@ mod tests {
     fn choice() -> Choice {
         let directory = tempfile::tempdir().unwrap();
         crate::choose(directory.path(), Some("1.71.0"), &[]).unwrap()
+    }
+
+    #[test]
+    fn names_in_a_lock_are_no_paths() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let (lock, _) = Lock::new(&choice(), &manifest(&[]), X86).unwrap();
+        let whole = lock.to_text();
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(Lock::load(&path).unwrap(), lock);
+        let odd = ["/etc", "..", "../a", "a b", "-x", "\u{1b}[2J", "a\nb", ""];
+        for (name, word) in odd
+            .iter()
+            .flat_map(|odd| [(&lock.release, odd), (&lock.date, odd)])
+        {
+            let changed = whole.replace(&format!("\"{name}\""), &json(word));
+            assert_ne!(changed, whole);
+            std::fs::write(&path, changed).unwrap();
+            let said = Lock::load(&path).unwrap_err().to_string();
+            assert!(said.contains("is no name"), "{said}");
+            assert!(!said.contains('\u{1b}'), "{said:?}");
+        }
+        for (from, to) in [
+            ("dist/", "/dist/"),
+            ("dist/", "dist/../"),
+            ("\"rustc\"", "\"../rustc\""),
+        ] {
+            std::fs::write(&path, whole.replace(from, to)).unwrap();
+            let said = Lock::load(&path).unwrap_err().to_string();
+            assert!(said.contains("is no name"), "{said}");
+        }
     }
 
     #[test]

@@ -98,21 +98,17 @@ impl Manifest {
     /// # Errors
     /// Fails if the release lacks the component.
     pub fn archive(&self, component: &str, platform: &str) -> Result<Archive> {
-        let wrong = |reason: String| Error::Manifest {
-            origin: self.origin.clone(),
-            reason,
-        };
         let target = self.target(component, platform)?;
         let (Some(url), Some(hash)) = (&target.xz_url, &target.xz_hash) else {
-            return Err(wrong(format!(
+            return Err(self.wrong(format!(
                 "`{component}` has no .tar.xz archive for {platform}"
             )));
         };
         let Some((_, path)) = url.split_once("/dist/") else {
-            return Err(wrong(format!("the archive {url} is not below dist/")));
+            return Err(self.wrong(format!("the archive {url} is not below dist/")));
         };
         if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(wrong(format!("`{hash}` of `{component}` is not a SHA-256")));
+            return Err(self.wrong(format!("`{hash}` of `{component}` is not a SHA-256")));
         }
         Ok(Archive {
             path: format!("dist/{path}"),
@@ -136,6 +132,14 @@ impl Manifest {
         self.renames
             .get(component)
             .map_or(component, |rename| &rename.to)
+    }
+
+    /// Makes the error for a manifest that can't be used.
+    pub(crate) fn wrong(&self, reason: String) -> Error {
+        Error::Manifest {
+            origin: self.origin.clone(),
+            reason,
+        }
     }
 
     fn target(&self, component: &str, platform: &str) -> Result<&Target> {
