@@ -1,11 +1,11 @@
 //! Guesses how long a derivation takes that was not measured yet, by the size of its source.
 
 use crate::kind::unit_of;
-use crateyard_nix::{Node, Store};
+use crateyard_nix::{Node, STORE, Store};
 use crateyard_unit::{Action, TargetKind};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::path::Path;
 
 /// The least time: starting a cell, unpacking, registering.
@@ -18,6 +18,8 @@ const LINKING: f64 = 1.0;
 /// crates have more declarations and more code that is configured out.
 const PER_RUST_MEGABYTE: f64 = 4.0;
 const RUST_EXPONENT: f64 = 0.75;
+/// The most bytes of an unpacked crate that are measured.
+const MOST_OF_CRATE: u64 = 1 << 30;
 /// The most time for Rust. Larger sources are generated, mostly bindings.
 const MOST_OF_RUST: f64 = 12.0;
 const PER_C_MEGABYTE: f64 = 1.2;
@@ -35,7 +37,7 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     let Some(unit) = unit_of(derivation) else {
         return OTHER;
     };
-    let source = derivation.env.get("source");
+    let source = derivation.env.get("source").filter(|path| is_stored(path));
     let sizes = || source.map_or(Sizes::default(), |path| Sizes::of(&store.physical(path)));
     match unit.action {
         Action::RunBuildScript { .. } => LEAST + sizes().c_seconds(),
@@ -51,6 +53,14 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
             _ => LINKING + sizes().rust_seconds(),
         },
     }
+}
+
+/// Whether a path is in the store. A derivation may be somebody else's, and name anything.
+fn is_stored(path: &str) -> bool {
+    let rest = path
+        .strip_prefix(STORE)
+        .and_then(|rest| rest.strip_prefix('/'));
+    rest.is_some_and(|rest| !rest.split('/').any(|part| part == ".."))
 }
 
 /// Bytes of source by language, and other hints. Tests, benchmarks and examples do not count.
@@ -113,7 +123,8 @@ impl Sizes {
     }
 
     fn add_crate(&mut self, file: File) {
-        let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
+        let content = GzDecoder::new(BufReader::new(file)).take(MOST_OF_CRATE);
+        let mut archive = tar::Archive::new(content);
         let Ok(entries) = archive.entries() else {
             return;
         };
@@ -128,6 +139,21 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_sources_in_the_store_are_measured() {
+        assert!(is_stored("/nix/store/aaaa-a-1.0.0.crate"));
+        for path in [
+            "/",
+            "/etc",
+            "a",
+            "/nix/storage/a",
+            "/nix/store/../../etc",
+            "/nix/store",
+        ] {
+            assert!(!is_stored(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_directory_is_counted_by_language() {

@@ -53,6 +53,11 @@ impl Tree {
             return Ok(None);
         }
         let repository = git::top(&workspace)?;
+        // The configuration in `.git` can name another directory as the work tree.
+        let around = git::Repository::of(&workspace).map(|repository| repository.top);
+        if around != Some(repository.canonicalize()?) {
+            return Ok(None);
+        }
         let Some(files) = git::tracked(&repository)? else {
             return Ok(None);
         };
@@ -134,7 +139,13 @@ fn fingerprint(workspace: &Path) -> String {
 
 /// Whether Nix would call the repository dirty.
 fn is_changed(workspace: &Path) -> Result<bool> {
-    let arguments = ["status", "--porcelain", "--untracked-files=no"];
+    // As Nix does, this looks into no submodule, where git would follow its configuration.
+    let arguments = [
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--ignore-submodules=all",
+    ];
     Ok(!git::read(workspace, &arguments)?.is_empty())
 }
 

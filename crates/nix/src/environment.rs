@@ -72,6 +72,10 @@ const LOCALES: &[u8] = b"LC_";
 const BUCKETS: &[u8] = b"AWS_";
 /// Settings of git that are passed on. Others, such as `http.extraHeader`, may hold tokens.
 const GIT_SETTINGS: &[&str] = &["protocol.", "safe."];
+/// Settings against programs that the configuration in a repository's `.git` names, and that git
+/// runs when Nix asks it about the repository.
+const NO_PROGRAMS: [(&str, &str); 2] =
+    [("core.fsmonitor", "false"), ("core.hooksPath", "/dev/null")];
 
 /// Makes a command for a program of Nix, with this environment.
 pub fn nix(program: impl AsRef<Path>) -> Command {
@@ -109,7 +113,7 @@ fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, Os
     plain.chain(git_settings(&all)).collect()
 }
 
-/// Returns the settings in `GIT_CONFIG_KEY_0` and so on, renumbered.
+/// Returns the settings in `GIT_CONFIG_KEY_0` and so on that are passed on, and [`NO_PROGRAMS`].
 fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let find = |name: String| {
         all.iter()
@@ -117,8 +121,7 @@ fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
             .map(|(_, value)| value)
     };
     let count = find("GIT_CONFIG_COUNT".to_owned()).and_then(|count| count.to_str()?.parse().ok());
-    let mut settings = Vec::new();
-    let mut kept = 0;
+    let mut kept: Vec<(OsString, OsString)> = Vec::new();
     for index in 0..count.unwrap_or(0usize).min(all.len()) {
         let key = find(format!("GIT_CONFIG_KEY_{index}"));
         let value = find(format!("GIT_CONFIG_VALUE_{index}"));
@@ -127,15 +130,23 @@ fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
         };
         let is_allowed = |prefix: &&str| key.as_bytes().starts_with(prefix.as_bytes());
         if GIT_SETTINGS.iter().any(is_allowed) {
-            settings.push((format!("GIT_CONFIG_KEY_{kept}").into(), key.clone()));
-            settings.push((format!("GIT_CONFIG_VALUE_{kept}").into(), value.clone()));
-            kept += 1;
+            kept.push((key.clone(), value.clone()));
         }
     }
-    if kept > 0 {
-        settings.push(("GIT_CONFIG_COUNT".into(), kept.to_string().into()));
-    }
-    settings
+    kept.extend(NO_PROGRAMS.map(|(key, value)| (key.into(), value.into())));
+    let count = kept.len().to_string();
+    let numbered = kept
+        .into_iter()
+        .enumerate()
+        .flat_map(|(index, (key, value))| {
+            [
+                (format!("GIT_CONFIG_KEY_{index}").into(), key),
+                (format!("GIT_CONFIG_VALUE_{index}").into(), value),
+            ]
+        });
+    numbered
+        .chain([("GIT_CONFIG_COUNT".into(), count.into())])
+        .collect()
 }
 
 #[cfg(test)]
@@ -180,7 +191,11 @@ mod tests {
             ("LC_ALL", "C"),
             ("GIT_CONFIG_KEY_0", "protocol.file.allow"),
             ("GIT_CONFIG_VALUE_0", "always"),
-            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_1", "core.fsmonitor"),
+            ("GIT_CONFIG_VALUE_1", "false"),
+            ("GIT_CONFIG_KEY_2", "core.hooksPath"),
+            ("GIT_CONFIG_VALUE_2", "/dev/null"),
+            ("GIT_CONFIG_COUNT", "3"),
         ];
         assert_eq!(
             found,

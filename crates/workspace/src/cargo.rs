@@ -51,6 +51,7 @@ impl Cargo {
             false => directory,
         };
         crate::files::check(directory)?;
+        crate::files::check_manifests(directory)?;
         let is_free = std::env::var_os(TOOLCHAIN).is_none();
         let instead = is_free.then(|| instead(directory)).flatten();
         let is_trusted = std::env::var_os(TRUST).is_some_and(|value| value == "1");

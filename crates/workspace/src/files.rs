@@ -7,10 +7,10 @@
 use crate::git::Repository;
 use anyhow::{Result, ensure};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The files that commands read by name.
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "Cargo.toml",
     "Cargo.lock",
     "images.toml",
@@ -23,6 +23,8 @@ const FILES: [&str; 12] = [
     ".cargo/config",
     ".cargo/config.toml",
     ".gitmodules",
+    "audit.toml",
+    "deploy.toml",
 ];
 
 /// The size of the largest file that is read, in bytes.
@@ -55,6 +57,55 @@ pub fn check_files(workspace: &Path, names: &[&str]) -> Result<()> {
         check_file(&workspace.join(name), &top)?;
     }
     Ok(())
+}
+
+/// The name of a package's manifest.
+const MANIFEST: &str = "Cargo.toml";
+/// Directories without packages of the workspace.
+const FOREIGN: [&str; 3] = [".git", "node_modules", "target"];
+/// The most entries of a directory without git that are looked at.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Checks the manifests of all packages of the repository in the same way, before Cargo reads them.
+/// Cargo's error about a manifest quotes a line of it.
+///
+/// # Errors
+/// Names the manifest and the problem.
+pub(crate) fn check_manifests(workspace: &Path) -> Result<()> {
+    let Ok(here) = workspace.canonicalize() else {
+        return Ok(());
+    };
+    let (top, odd) = match Repository::of(&here) {
+        Some(repository) => {
+            let odd = repository.links(MANIFEST);
+            (repository.top, odd)
+        }
+        None => {
+            let (mut odd, mut left) = (Vec::new(), MOST_ENTRIES);
+            find_odd(&here, &mut odd, &mut left);
+            (here, odd)
+        }
+    };
+    odd.iter().try_for_each(|path| check_file(path, &top))
+}
+
+/// Finds the manifests below a directory that are no regular files.
+fn find_odd(directory: &Path, odd: &mut Vec<PathBuf>, left: &mut usize) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Some(rest) = left.checked_sub(1) else {
+            return;
+        };
+        *left = rest;
+        let (name, path) = (entry.file_name(), entry.path());
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        if kind.is_dir() && !FOREIGN.iter().any(|foreign| name == *foreign) {
+            find_odd(&path, odd, left);
+        } else if !kind.is_file() && name == MANIFEST {
+            odd.push(path);
+        }
+    }
 }
 
 fn check_file(path: &Path, top: &Path) -> Result<()> {
@@ -102,6 +153,27 @@ mod tests {
         symlink("../../Cargo.lock", workspace.join("images.toml")).unwrap();
         let error = check(&workspace).unwrap_err().to_string();
         assert!(error.contains("images.toml is a link to"), "{error}");
+    }
+
+    #[test]
+    fn manifests_of_members_stay_in_the_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("repository");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::write(directory.path().join("secret"), "").unwrap();
+        fs::write(top.join("Cargo.toml"), "").unwrap();
+        symlink("../Cargo.toml", top.join("a/Cargo.toml")).unwrap();
+        assert!(check_manifests(&top).is_ok());
+        symlink("../../../secret", top.join("a/b/Cargo.toml")).unwrap();
+        let refused = || {
+            let error = check_manifests(&top).unwrap_err().to_string();
+            assert!(error.contains("a/b/Cargo.toml is a link to"), "{error}");
+        };
+        refused();
+        crate::git::read(&top, &["init", "--quiet"]).unwrap();
+        crate::git::read(&top, &["add", "--all"]).unwrap();
+        refused();
+        assert!(check_manifests(&top.join("a")).is_err());
     }
 
     #[test]

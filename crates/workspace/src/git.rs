@@ -100,6 +100,16 @@ impl Repository {
         paths.map(|(_, path)| path.trim().to_owned()).collect()
     }
 
+    /// Returns the paths of tracked symbolic links that have this name, in any directory.
+    pub(crate) fn links(&self, name: &str) -> Vec<PathBuf> {
+        let pattern = format!(":(top,glob)**/{name}");
+        let arguments = ["ls-files", "--stage", "-z", "--full-name", "--", &pattern];
+        let listed = self.git(&arguments).unwrap_or_default();
+        let links = listed.split('\0').filter(|line| line.starts_with("120"));
+        let path = |line: &str| Some(self.top.join(line.split_once('\t')?.1));
+        links.filter_map(path).collect()
+    }
+
     /// Runs git, and returns its output; `None` if git fails. Runs no program that the repository's
     /// configuration names.
     fn git(&self, arguments: &[&str]) -> Option<String> {
@@ -115,14 +125,52 @@ impl Repository {
     }
 }
 
+/// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a
+/// checkout would depend on whether the machine has git-lfs, and a repository could name a server
+/// for it to ask.
+pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
+
+/// Settings for an address from elsewhere: git uses HTTPS, also where a server leads it on.
+const ONLY_HTTPS: [&str; 4] = [
+    "-c",
+    "protocol.allow=never",
+    "-c",
+    "protocol.https.allow=always",
+];
+
 /// Runs git in a directory, and returns its output.
 ///
 /// # Errors
 /// Fails if git can't be started, or exits with an error. The error quotes its message.
 pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = duct::cmd("git", NO_PROGRAMS.iter().chain(arguments))
+    run(directory, &[], arguments, &[])
+}
+
+/// Fetches as [`read`] does, but from an address that somebody else wrote: over HTTPS alone, and
+/// without asking anybody for a password.
+///
+/// # Errors
+/// Fails as [`read`] does.
+pub fn read_from_elsewhere(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let nobody = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "false")];
+    run(directory, &ONLY_HTTPS, arguments, &nobody)
+}
+
+fn run(
+    directory: &Path,
+    settings: &[&str],
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Vec<u8>> {
+    let words = NO_PROGRAMS.iter().chain(settings).chain(arguments);
+    let mut command = duct::cmd("git", words)
         .dir(directory)
         .env("GIT_OPTIONAL_LOCKS", "0")
+        .env(AS_CARGO_CHECKS_OUT.0, AS_CARGO_CHECKS_OUT.1);
+    for (name, value) in variables {
+        command = command.env(name, value);
+    }
+    let output = command
         .stdout_capture()
         .stderr_capture()
         .unchecked()

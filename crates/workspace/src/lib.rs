@@ -17,6 +17,8 @@
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod cargo;
 pub mod described;

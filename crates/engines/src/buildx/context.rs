@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
+use crateyard_workspace::git;
 
 /// Updates a directory to the files of the workspace that git knows. Returns false if git does not
 /// know the workspace.
@@ -36,13 +36,8 @@ pub(super) fn update(workspace: &Path, directory: &Path) -> Result<bool> {
 }
 
 fn known_to_git(workspace: &Path) -> Option<BTreeSet<PathBuf>> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached"])
-        .current_dir(workspace)
-        .output()
-        .ok()
-        .filter(|output| output.status.success() && !output.stdout.is_empty())?;
-    let list = String::from_utf8(output.stdout).ok()?;
+    let listed = git::read(workspace, &["ls-files", "-z", "--cached"]).ok();
+    let list = String::from_utf8(listed.filter(|listed| !listed.is_empty())?).ok()?;
     let names = list.split('\0').filter(|name| !name.is_empty());
     // A file that git lists but that is missing is being deleted.
     let there = names.filter(|name| workspace.join(name).symlink_metadata().is_ok());
@@ -119,13 +114,7 @@ mod tests {
             fs::write(root.join(name), name).unwrap();
         }
         symlink("a", root.join("link")).unwrap();
-        let git = |arguments: &[&str]| {
-            let status = Command::new("git")
-                .args(arguments)
-                .current_dir(root)
-                .status();
-            assert!(status.unwrap().success());
-        };
+        let git = |arguments: &[&str]| drop(git::read(root, arguments).unwrap());
         git(&["init", "--quiet"]);
         git(&["add", "a", "d", "link"]);
         assert!(update(root, copy).unwrap());

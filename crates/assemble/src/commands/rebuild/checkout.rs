@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_image::attestation::provenance::Statement;
+use crateyard_nix::sha256_of;
 use crateyard_workspace::git;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::without_reference;
@@ -66,10 +66,12 @@ impl Checkout {
             "--directory {}: must be a path inside the repository",
             directory.display()
         );
-        let fetched = fetch(place.path(), address, commit);
+        let is_own = repository.is_some();
+        let fetched = fetch(place.path(), address, commit, is_own);
         fetched.with_context(|| format!("cannot fetch the commit {commit} from {address}"))?;
+        let workspace = inside(place.path(), directory)?;
         Ok(Checkout {
-            workspace: place.path().join(directory),
+            workspace,
             directory: place,
             address: address.to_owned(),
             commit: commit.to_owned(),
@@ -138,13 +140,30 @@ impl Checkout {
         if !path.starts_with(self.directory.path().canonicalize()?) || !path.is_file() {
             return Ok(None);
         }
-        let bytes = std::fs::read(&path);
-        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Some(format!("{:x}", Sha256::digest(bytes))))
+        Ok(Some(sha256_of(&path)?))
     }
 }
 
-fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
+/// Returns the path of a directory of the checkout, which may not be a link that leads out of it.
+fn inside(checkout: &Path, directory: &Path) -> Result<PathBuf> {
+    let workspace = checkout.join(directory);
+    let shown = directory.display();
+    let place = workspace.canonicalize();
+    let place = place.with_context(|| format!("the commit has no directory {shown}"))?;
+    ensure!(
+        place.starts_with(checkout.canonicalize()?),
+        "--directory {shown}: the commit has a link there to {}",
+        place.display()
+    );
+    Ok(workspace)
+}
+
+/// Fetches a commit and checks it out. `is_own` says whether the user wrote the address.
+fn fetch(place: &Path, address: &str, commit: &str, is_own: bool) -> Result<()> {
+    let ask = match is_own {
+        true => git::read,
+        false => git::read_from_elsewhere,
+    };
     let format = if commit.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     git::read(place, &["init", "--quiet", &format])?;
@@ -158,7 +177,7 @@ fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
         address,
         commit,
     ];
-    if git::read(place, &one).is_err() {
+    if ask(place, &one).is_err() {
         let all = [
             "fetch",
             "--quiet",
@@ -166,7 +185,7 @@ fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
             address,
             "+refs/*:refs/remotes/origin/*",
         ];
-        git::read(place, &all)?;
+        ask(place, &all)?;
     }
     git::read(place, &["checkout", "--quiet", "--detach", commit])?;
     let head = git::read(place, &["rev-parse", "HEAD"])?;
@@ -175,4 +194,54 @@ fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
         "git checked out another commit"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn an_address_of_a_provenance_is_fetched_from_over_https_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let place = directory.path().join(name);
+            std::fs::create_dir(&place).unwrap();
+            place
+        };
+        let origin = place("origin");
+        git::read(&origin, &["init", "--quiet"]).unwrap();
+        let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        let commit = [
+            &who[..],
+            &["commit", "--quiet", "--allow-empty", "--message", "x"],
+        ]
+        .concat();
+        git::read(&origin, &commit).unwrap();
+        let head = git::read(&origin, &["rev-parse", "HEAD"]).unwrap();
+        let head = String::from_utf8(head).unwrap();
+        let address = format!("file://{}", origin.display());
+        fetch(&place("own"), &address, head.trim(), true).unwrap();
+        let error = fetch(&place("foreign"), &address, head.trim(), false).unwrap_err();
+        assert!(error.to_string().contains("'file' not allowed"), "{error}");
+        let http = "http://127.0.0.1:9/a";
+        let error = fetch(&place("plain"), http, head.trim(), false).unwrap_err();
+        assert!(error.to_string().contains("'http' not allowed"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_the_commit_is_no_link_out_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkout = directory.path().join("checkout");
+        std::fs::create_dir_all(checkout.join("a")).unwrap();
+        symlink("a", checkout.join("within")).unwrap();
+        symlink("..", checkout.join("out")).unwrap();
+        for name in [".", "a", "within"] {
+            inside(&checkout, Path::new(name)).unwrap();
+        }
+        for (name, why) in [("out", "a link there"), ("b", "no directory")] {
+            let error = inside(&checkout, Path::new(name)).unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+    }
 }
