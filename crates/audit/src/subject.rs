@@ -6,8 +6,9 @@
 //! [`Subject::planned`] asks the plan itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crateyard_image::attestation::provenance::{CrateUse, Statement};
+use crateyard_image::attestation::provenance::Statement;
 use crateyard_image::attestation::spdx::{Document, Package};
 use crateyard_image::attestation::{self, Purl};
 use crateyard_image::spec::{InputsSpec, UnitInput};
@@ -51,7 +52,9 @@ pub struct Crate {
     /// The crate's origin.
     pub origin: Origin,
     /// The features that the crate was compiled with, or `None` if they are unknown.
-    pub features: Option<BTreeSet<String>>,
+    ///
+    /// Many entries of a bill of materials may name one crate, and share them.
+    pub features: Option<Arc<BTreeSet<String>>>,
     /// The paths of the programs that the crate is linked into.
     pub programs: BTreeSet<String>,
 }
@@ -96,10 +99,10 @@ impl Subject {
         let image = sbom.packages.iter().find(|it| it.spdx_id == IMAGE);
         let graph = Graph::new(sbom);
         let built = provenance.map(Built::new);
-        let linked = graph.linked();
+        let linked = linked(sbom);
         let read = |(id, programs): (&&str, &BTreeSet<String>)| {
             let package = graph.packages.get(id)?;
-            let is_base = graph.base_programs.iter().any(|it| programs.contains(it));
+            let is_base = !programs.is_disjoint(&graph.base_programs);
             linked_crate(package, programs, built.as_ref().filter(|_| !is_base))
         };
         let crates: Vec<Crate> = linked.iter().filter_map(read).collect();
@@ -144,7 +147,7 @@ impl Subject {
                 let known = crates.entry(name).or_insert_with(|| planned_crate(unit));
                 known.programs.insert(program.path.clone());
                 let features = known.features.get_or_insert_default();
-                features.extend(unit.features().map(str::to_owned));
+                Arc::make_mut(features).extend(unit.features().map(str::to_owned));
             }
         }
         let others = inputs.units.iter().filter(|(key, unit)| {
@@ -209,8 +212,8 @@ fn planned_crate(unit: &UnitInput) -> Crate {
 /// The bill of materials as a graph.
 struct Graph<'a> {
     packages: BTreeMap<&'a str, &'a Package>,
-    /// Relationships: from, type, to.
-    relations: Vec<(&'a str, &'a str, &'a str)>,
+    /// Relationships, by the first element and the type.
+    relations: BTreeMap<(&'a str, &'a str), Vec<&'a str>>,
     /// The paths of the base image's programs.
     base_programs: BTreeSet<String>,
 }
@@ -222,18 +225,12 @@ impl<'a> Graph<'a> {
             .iter()
             .map(|it| (it.spdx_id.as_str(), it))
             .collect();
-        let relations: Vec<_> = sbom
-            .relationships
-            .iter()
-            .map(|it| {
-                let how = it.relationship_type.as_str();
-                (
-                    it.spdx_element_id.as_str(),
-                    how,
-                    it.related_spdx_element.as_str(),
-                )
-            })
-            .collect();
+        let mut relations: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for it in &sbom.relationships {
+            let key = (it.spdx_element_id.as_str(), it.relationship_type.as_str());
+            let targets = relations.entry(key).or_default();
+            targets.push(it.related_spdx_element.as_str());
+        }
         let mut graph = Graph {
             packages,
             relations,
@@ -249,35 +246,17 @@ impl<'a> Graph<'a> {
     }
 
     fn targets<'b>(&'b self, from: &'b str, how: &'b str) -> impl Iterator<Item = &'a str> + 'b {
-        let is_it = move |it: &&(&str, &str, &str)| it.0 == from && it.1 == how;
-        self.relations.iter().filter(is_it).map(|it| it.2)
+        self.relations
+            .get(&(from, how))
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// Returns the identifiers of the programs with their paths.
     fn programs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
         let all = self.packages.iter();
         all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
-    }
-
-    /// Returns the dependencies of programs, each with the paths of those programs.
-    fn linked(&self) -> BTreeMap<&'a str, BTreeSet<String>> {
-        let mut needs: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
-        for (from, _, to) in self.relations.iter().filter(|it| it.1 == "DEPENDS_ON") {
-            needs.entry(from).or_default().push(to);
-        }
-        let mut linked: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for (program, path) in self.programs() {
-            let mut seen = BTreeSet::new();
-            let mut pending = vec![program];
-            while let Some(id) = pending.pop() {
-                let below = needs.get(id).into_iter().flatten();
-                pending.extend(below.filter(|it| seen.insert(**it)));
-            }
-            for id in seen {
-                linked.entry(id).or_default().insert(path.to_owned());
-            }
-        }
-        linked
     }
 
     fn standard_libraries(&self) -> Vec<Crate> {
@@ -302,9 +281,21 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// Returns the dependencies of programs, each with the paths of those programs.
+fn linked(sbom: &Document) -> BTreeMap<&str, BTreeSet<String>> {
+    let mut linked: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (path, ids) in sbom.below_programs().unwrap_or_default() {
+        for id in ids {
+            linked.entry(id).or_default().insert(path.to_owned());
+        }
+    }
+    linked
+}
+
 /// The crates in the provenance.
 struct Built<'a> {
-    uses: &'a BTreeMap<String, CrateUse>,
+    /// The features of each crate, by its name and version.
+    features: BTreeMap<&'a str, Arc<BTreeSet<String>>>,
     /// The package URLs of the crates from outside the workspace.
     outside: BTreeSet<&'a str>,
 }
@@ -321,15 +312,16 @@ impl<'a> Built<'a> {
                 .filter(is_crate)
                 .is_some()
         });
+        let uses = definition.internal_parameters.crates.iter();
+        let features = uses.map(|(name, it)| (name.as_str(), Arc::new(it.features.clone())));
         Built {
-            uses: &definition.internal_parameters.crates,
+            features: features.collect(),
             outside: outside.filter_map(|it| it.uri.as_deref()).collect(),
         }
     }
 
-    fn features(&self, name: &str, version: &str) -> Option<BTreeSet<String>> {
-        let found = self.uses.get(&format!("{name} {version}"))?;
-        Some(found.features.clone())
+    fn features(&self, name: &str, version: &str) -> Option<Arc<BTreeSet<String>>> {
+        self.features.get(&*format!("{name} {version}")).cloned()
     }
 
     /// Returns all crates from outside the workspace, for any purpose.

@@ -203,8 +203,7 @@ impl Listing {
             view.add(name, file);
         }
         stream.finish()?;
-        let keep = |bytes| blobs.budget().keep("the list of files", bytes);
-        Ok(self.merged.apply(view, &keep)?)
+        Ok(self.merged.apply(view, blobs.budget())?)
     }
 
     fn note(&mut self, problem: String) {

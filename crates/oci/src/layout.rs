@@ -117,7 +117,11 @@ impl Layout {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Ok(None)
             }
-            result => result.map(Some),
+            result => {
+                let bytes = result?;
+                crate::limits::attached(name, &bytes)?;
+                Ok(Some(bytes))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::json::values;
 use crate::{Descriptor, Digest, Error, Result};
 
 /// Limits of reading one image. All sizes are in bytes.
@@ -63,6 +64,11 @@ pub const PATH: usize = 4096;
 pub const XATTR: usize = 64 << 10;
 /// The largest size of the extended headers (PAX records, GNU long names) of one tar entry.
 pub const EXTENDED_HEADER: u64 = 1 << 20;
+/// The size of the largest document beside an image, such as a bill of materials, in bytes.
+pub const ATTACHED: u64 = 16 << 20;
+/// The JSON values of a document beside an image. A bill of materials has about 40 for each
+/// component.
+const ATTACHED_VALUES: u64 = 500_000;
 /// The smallest size at which a file with almost no data on the disk counts as a hole and not as an
 /// image.
 const SPARSE: u64 = 16 << 30;
@@ -207,6 +213,24 @@ impl Budget {
     }
 }
 
+/// Refuses a document beside an image, such as a bill of materials or a signature, that would take
+/// too much memory. Who may write to a repository can attach any.
+///
+/// # Errors
+/// When the document is too large, or has too many values.
+pub fn attached(what: &str, bytes: &[u8]) -> Result<()> {
+    if bytes.len() as u64 > ATTACHED {
+        return Err(too_much(what, format!("it has more than {ATTACHED} bytes")));
+    }
+    match values(bytes) > ATTACHED_VALUES {
+        true => Err(too_much(
+            what,
+            format!("it has more than {ATTACHED_VALUES} values"),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Refuses a file that claims to be large and has almost no data on the disk: reading it would take
 /// hours, and no image looks like that.
 ///
@@ -293,5 +317,20 @@ mod tests {
         assert!(budget.can_keep(60) && budget.keep("c", 61).is_err());
         assert!(budget.document_size("d", (4 << 20) + 1).is_err());
         assert!(budget.depth("e", 9).is_err());
+    }
+
+    #[test]
+    fn documents_beside_an_image_have_few_values() {
+        let document = |values| format!("[{}0]", "0,".repeat(values)).into_bytes();
+        assert!(attached("a", &document(400_000)).is_ok());
+        let said = attached("a", &document(600_000)).unwrap_err().to_string();
+        assert_eq!(said, "a: it has more than 500000 values");
+        let long = vec![b'0'; (16 << 20) + 1];
+        assert!(
+            attached("a", &long)
+                .unwrap_err()
+                .to_string()
+                .contains("bytes")
+        );
     }
 }

@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use crateyard_oci::{Descriptor, Digest, Document, Manifest, Version, media_type, to_bytes};
+use crateyard_oci::{
+    Descriptor, Digest, Document, Manifest, Version, limits, media_type, to_bytes,
+};
 
 use crate::error::Error;
 use crate::repository::Repository;
 
 /// The config of an artifact that needs none.
 const EMPTY: &[u8] = b"{}";
-/// The size limit of a document that is read, in bytes.
-const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// A document about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,11 +77,11 @@ impl Repository {
     /// When the registry refuses, cannot be reached, has no such blob, or sends other bytes.
     pub async fn small_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let request = format!("GET blobs/{}", layer.digest);
-        let size = usize::try_from(layer.size).unwrap_or(usize::MAX);
-        if size > MAX_DOCUMENT {
-            let detail = format!("a document of more than {MAX_DOCUMENT} bytes");
+        if layer.size > limits::ATTACHED {
+            let detail = format!("a document of more than {} bytes", limits::ATTACHED);
             return Err(self.contradiction_of(request, detail));
         }
+        let size = layer.size as usize;
         let mut download = self.blob(&layer.digest, 0).await?;
         let mut document = BytesMut::new();
         while let Some(piece) = download.chunk().await? {
@@ -95,6 +95,8 @@ impl Repository {
             let detail = format!("sent bytes with the digest {}", Digest::of(&document));
             return Err(self.contradiction_of(request, detail));
         }
+        limits::attached(layer.digest.as_str(), &document)
+            .map_err(|error| self.contradiction_of(request, error.to_string()))?;
         Ok(document.freeze())
     }
 }

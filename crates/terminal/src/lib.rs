@@ -42,6 +42,12 @@ pub fn say(kind: &str, message: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {}", clean_lines(message));
 }
 
+/// Prints a part of a log to standard error. It keeps its lines and colours.
+pub fn log(text: &str) {
+    // As for a message.
+    let _ = write!(io::stderr(), "{}", clean_log(text));
+}
+
 /// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.
 pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
     let widths = widths(rows.iter());
@@ -64,13 +70,17 @@ pub fn print_table(rows: impl Iterator<Item = Vec<String>> + Clone, right: &[usi
     })
 }
 
+/// The widest column, in characters. Longer cells stick out: a document from elsewhere may have one
+/// cell of megabytes, and each other row would be padded to its width.
+const WIDEST: usize = 200;
+
 fn widths<R: AsRef<[String]>>(rows: impl Iterator<Item = R>) -> Vec<usize> {
     let mut widths = Vec::new();
     for row in rows {
         let cells = row.as_ref();
         widths.resize(widths.len().max(cells.len()), 0);
         for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = cell.chars().count().max(*width);
+            *width = cell.chars().take(WIDEST).count().max(*width);
         }
     }
     widths
@@ -179,5 +189,13 @@ mod tests {
         let rows = [["a", "10", "x"], ["bcd", "9", ""]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows, " ", &[1]), " a    10  x\n bcd   9\n");
+    }
+
+    #[test]
+    fn one_long_cell_makes_no_row_longer() {
+        let long = "x".repeat(100_000);
+        let mut rows = vec![vec![long, "a".to_owned()]];
+        rows.resize(100, vec!["y".to_owned(), "b".to_owned()]);
+        assert!(table(&rows, "", &[]).len() < 130_000);
     }
 }

@@ -19,7 +19,7 @@ use crateyard_fetch::crates;
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Reference};
 use crateyard_terminal::{note, print, print_json, warning};
-use crateyard_workspace::described;
+use crateyard_workspace::{described, files};
 use data::{Advisories, DataArgs};
 use serde::Serialize;
 
@@ -138,7 +138,13 @@ struct Target {
 /// When an image, the advisories or the policy can't be read.
 pub fn run(args: Args) -> Result<ExitCode> {
     let file = args.policy.clone();
-    let file = file.unwrap_or_else(|| args.place.workspace.join(policy::FILE));
+    let file = match file {
+        Some(file) => file,
+        None => {
+            files::check_files(&args.place.workspace, &[policy::FILE])?;
+            args.place.workspace.join(policy::FILE)
+        }
+    };
     if args.policy.is_some() && !file.exists() {
         bail!("there is no {}", file.display());
     }

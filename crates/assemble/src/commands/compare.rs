@@ -226,10 +226,18 @@ fn is_rewritten(file: &FileChange) -> bool {
     file.before.is_some() && file.after.is_some() && file.differs.contains(&"content")
 }
 
+/// The largest unpacked content that is compared, in bytes. Two of them are in memory at once.
+const MOST_UNPACKED: u64 = 256 << 20;
+
 /// Unpacks a gzip file, without the empty blocks at the end of a tar, whose number may vary.
+/// Returns `None` if it is another file, or too large.
 fn unpacked(content: &[u8]) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
-    GzDecoder::new(content).read_to_end(&mut unpacked).ok()?;
+    let mut reader = GzDecoder::new(content).take(MOST_UNPACKED + 1);
+    reader.read_to_end(&mut unpacked).ok()?;
+    if unpacked.len() as u64 > MOST_UNPACKED {
+        return None;
+    }
     let end = unpacked.iter().rposition(|byte| *byte != 0);
     unpacked.truncate(end.map_or(0, |end| end + 1));
     Some(unpacked)

@@ -215,7 +215,7 @@ impl Opened {
     /// When it can't be read.
     pub fn sbom(&self, selected: &Selected) -> Result<Option<spdx::Document>> {
         let digest = &selected.image.descriptor.digest;
-        let parse = |bytes: &[u8]| serde_json::from_slice::<spdx::Document>(bytes).ok();
+        let parse = |bytes: &[u8]| spdx::Document::parse(bytes).ok();
         let is_it = |bytes: &[u8]| parse(bytes).is_some_and(|it| it.is_about(digest));
         let found = self.document(selected, SBOM, spdx::MEDIA_TYPE, is_it)?;
         Ok(found.and_then(|bytes| parse(&bytes)))

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use crateyard_oci::Digest;
-use crateyard_signing::{BUNDLE_TYPE, Bundle, Identity, PublicKey, TrustedRoot};
-use serde_json::Value;
+use crateyard_signing::{BUNDLE_TYPE, Bundle, IMAGE_PREDICATE, Identity, PublicKey, TrustedRoot};
+use serde_json::{Value, json};
 
 use super::policy::{Policy, Rule};
 use super::tag;
@@ -100,7 +100,8 @@ pub fn gather(
             author(policy, key, signature.has_certificate().then_some(identity))
         });
         let statement = || crateyard_signing::image_statement(subject.as_str());
-        gathered.add(subject, "a signature under the tag", verified, statement);
+        let name = "a signature under the tag";
+        gathered.add(policy, subject, name, verified, statement);
     }
     if is_enough(gathered) {
         return Ok(());
@@ -116,7 +117,7 @@ pub fn gather(
             };
             author(policy, key, bundle.has_certificate().then_some(identity))
         });
-        gathered.add(subject, name, verified, Value::default);
+        gathered.add(policy, subject, name, verified, Value::default);
         is_enough(gathered)
     })?;
     if let Some(left_out) = left_out {
@@ -153,20 +154,37 @@ fn author(
     Ok(Some((statement, Author::Identity(identity))))
 }
 
+/// Returns what counts of a statement whose author the policy does not mean: whether the author has
+/// signed the image. Anybody can have an identity and sign thousands of large statements.
+fn kind_of(statement: &Value) -> Value {
+    match statement["predicateType"] == IMAGE_PREDICATE {
+        true => json!({"predicateType": IMAGE_PREDICATE}),
+        false => Value::Null,
+    }
+}
+
 impl Gathered {
     fn add(
         &mut self,
+        policy: &Policy,
         subject: &Digest,
         name: &str,
         verified: Result<Signed, String>,
         default: impl Fn() -> Value,
     ) {
         match verified {
-            Ok(Some((statement, author))) => self.found.push(Found {
-                subject: subject.clone(),
-                author,
-                statement: statement.unwrap_or_else(default),
-            }),
+            Ok(Some((statement, author))) => {
+                let statement = statement.unwrap_or_else(default);
+                let is_meant = policy.rules().any(|rule| author.is_meant_by(rule));
+                self.found.push(Found {
+                    subject: subject.clone(),
+                    author,
+                    statement: match is_meant {
+                        true => statement,
+                        false => kind_of(&statement),
+                    },
+                });
+            }
             Ok(None) => {}
             Err(reason) => {
                 let reason = reason.lines().next().unwrap_or_default();

@@ -185,7 +185,57 @@ impl Package {
     }
 }
 
+/// The most bytes of names and paths that following the relations may gather. An image with a
+/// hundred programs of two thousand crates each has two thirds of it.
+const MOST_FOLLOWED: usize = 32 << 20;
+/// The cost of following a relation, in bytes, besides the path of the program.
+const RELATION: usize = 64;
+
 impl Document {
+    /// Reads a document, which may be anybody's. A small one can say that each of thousands of
+    /// programs contains thousands of crates, and is then refused.
+    ///
+    /// # Errors
+    /// When it is malformed, or too much follows from it.
+    pub fn parse(bytes: &[u8]) -> Result<Document, String> {
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match document.below_programs() {
+            Some(_) => Ok(document),
+            None => Err("its programs have too many crates".to_owned()),
+        }
+    }
+
+    /// Returns the paths of the programs, each with the identifiers of everything that it depends
+    /// on. Returns `None` if that is too much.
+    pub fn below_programs(&self) -> Option<Vec<(&str, BTreeSet<&str>)>> {
+        let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let depends = |it: &&Relationship| it.relationship_type == "DEPENDS_ON";
+        for it in self.relationships.iter().filter(depends) {
+            let below = needs.entry(&it.spdx_element_id).or_default();
+            below.push(&it.related_spdx_element);
+        }
+        let mut left = MOST_FOLLOWED;
+        let mut programs = Vec::new();
+        for package in &self.packages {
+            let Some(path) = package.package_file_name.as_deref() else {
+                continue;
+            };
+            let mut seen = BTreeSet::new();
+            let mut pending = vec![package.spdx_id.as_str()];
+            while let Some(id) = pending.pop() {
+                for below in needs.get(id).into_iter().flatten() {
+                    left = left.checked_sub(RELATION + path.len())?;
+                    if seen.insert(*below) {
+                        pending.push(below);
+                    }
+                }
+            }
+            programs.push((path, seen));
+        }
+        Some(programs)
+    }
+
     /// Returns the crates in each program, by the program's path in the image.
     pub fn crates(&self) -> BTreeMap<String, Vec<Crate>> {
         let packages: BTreeMap<&str, &Package> = self
@@ -193,20 +243,8 @@ impl Document {
             .iter()
             .map(|package| (package.spdx_id.as_str(), package))
             .collect();
-        let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let depends = |it: &&Relationship| it.relationship_type == "DEPENDS_ON";
-        for it in self.relationships.iter().filter(depends) {
-            let below = needs.entry(&it.spdx_element_id).or_default();
-            below.push(&it.related_spdx_element);
-        }
-        let crates_below = |program: &Package| {
-            let mut seen: BTreeSet<&str> = BTreeSet::new();
-            let mut pending = vec![program.spdx_id.as_str()];
-            while let Some(id) = pending.pop() {
-                let below = needs.get(id).into_iter().flatten();
-                pending.extend(below.filter(|it| seen.insert(it)));
-            }
-            let found = seen.iter().filter_map(|id| packages.get(id));
+        let crates = |ids: &BTreeSet<&str>| {
+            let found = ids.iter().filter_map(|id| packages.get(id));
             let crates: BTreeSet<Crate> = found
                 .map(|package| Crate {
                     name: package.name.clone(),
@@ -215,11 +253,11 @@ impl Document {
                 .collect();
             crates.into_iter().collect::<Vec<_>>()
         };
-        let programs = self.packages.iter().filter_map(|package| {
-            let path = package.package_file_name.clone()?;
-            Some((path, crates_below(package)))
-        });
-        programs.filter(|(_, crates)| !crates.is_empty()).collect()
+        let programs = self.below_programs().unwrap_or_default().into_iter();
+        programs
+            .map(|(path, ids)| (path.to_owned(), crates(&ids)))
+            .filter(|(_, crates)| !crates.is_empty())
+            .collect()
     }
 
     /// Whether the document is about the image whose manifest has this digest.

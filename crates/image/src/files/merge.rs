@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crateyard_oci::{Budget, Result};
+
 use super::{File, FileKind, size_of_xattrs};
 use crate::packages::Crate;
 
@@ -10,6 +12,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names with this start belong to the storage driver that wrote the layer.
 const RESERVED: &[u8] = b".wh..wh.";
 
+/// The name of the merged files in messages.
+const LIST: &str = "the list of files";
 /// The largest number of a path's parts: each part costs a look-up for each entry.
 const PARTS: usize = 256;
 
@@ -30,7 +34,7 @@ pub(crate) enum Name {
 
 impl Name {
     /// Normalizes a path: removes a leading slash, `./` and a trailing slash. `..` is an error.
-    pub(crate) fn of(path: &[u8]) -> Result<Name, String> {
+    pub(crate) fn of(path: &[u8]) -> std::result::Result<Name, String> {
         let shown = || String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned();
         let mut components = Vec::new();
         for component in path.split(|&byte| byte == b'/') {
@@ -119,30 +123,28 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Puts a layer over the files so far. `keep` pays for the memory of hard links.
-    pub(super) fn apply(
-        &mut self,
-        mut view: LayerView,
-        keep: &dyn Fn(u64) -> crateyard_oci::Result<()>,
-    ) -> crateyard_oci::Result<()> {
+    /// Puts a layer over the files so far. The budget pays for what links add to a layer: the
+    /// attributes of hard links, the way that symbolic links lead, and longer paths.
+    pub(super) fn apply(&mut self, mut view: LayerView, budget: &Budget) -> Result<()> {
         for path in &view.gone {
-            let path = self.real(path);
+            let path = self.real(path, budget)?;
             self.remove(&path);
             self.remove_below(&path);
         }
         for path in &view.emptied {
-            let inside = self.real(&format!("{path}/x"));
+            let inside = self.real(&format!("{path}/x"), budget)?;
             self.remove_below(inside.strip_suffix("/x").unwrap_or_default());
         }
         let mut links = Vec::new();
         for (listed, mut file) in view.files {
-            let path = self.real(&listed);
+            let path = self.real(&listed, budget)?;
             if file.kind != FileKind::Directory {
                 // Nothing can be below the path any more.
                 self.remove_below(&path);
             }
             if file.kind == FileKind::HardLink {
-                file.target = file.target.map(|target| self.real(&target));
+                let target = file.target.map(|target| self.real(&target, budget));
+                file.target = target.transpose()?;
                 links.push(path.clone());
             }
             self.remove(&path);
@@ -155,14 +157,14 @@ impl Merged {
             self.files.insert(path, file);
         }
         for path in links {
-            self.settle_hard_link(&path, keep)?;
+            self.settle_hard_link(&path, budget)?;
         }
         Ok(())
     }
 
     /// Returns the real place of a path. A directory in it may be a link of a lower layer, through
     /// which old tools packed files. Links that lead nowhere, or in circles, stay as they are.
-    fn real(&self, path: &str) -> String {
+    fn real(&self, path: &str, budget: &Budget) -> Result<String> {
         let mut so_far = String::new();
         let mut rest: Vec<&str> = path.rsplit('/').collect();
         let mut followed = 0;
@@ -181,7 +183,9 @@ impl Merged {
             }
             so_far.push_str(part);
             if rest.is_empty() {
-                return so_far;
+                let more = so_far.len().saturating_sub(path.len());
+                budget.keep(LIST, more as u64)?;
+                return Ok(so_far);
             }
             let link = self.files.get(&so_far);
             let link = link.filter(|file| file.kind == FileKind::Symlink);
@@ -190,12 +194,14 @@ impl Merged {
             };
             followed += 1;
             if followed > super::LINKS {
-                return path.to_owned();
+                return Ok(path.to_owned());
             }
             so_far.truncate(if target.starts_with('/') { 0 } else { parent });
+            let steps = rest.len();
             rest.extend(target.rsplit('/'));
+            budget.entries(LIST, (rest.len() - steps) as u64)?;
         }
-        path.to_owned()
+        Ok(path.to_owned())
     }
 
     fn remove(&mut self, path: &str) {
@@ -216,16 +222,12 @@ impl Merged {
     }
 
     /// Gives a hard link the attributes and content of the file that it names.
-    fn settle_hard_link(
-        &mut self,
-        path: &str,
-        keep: &dyn Fn(u64) -> crateyard_oci::Result<()>,
-    ) -> crateyard_oci::Result<()> {
+    fn settle_hard_link(&mut self, path: &str, budget: &Budget) -> Result<()> {
         let target = self.files.get(path).and_then(|link| link.target.as_ref());
         let Some(target) = target.and_then(|target| self.files.get(target)) else {
             return Ok(());
         };
-        keep(size_of_xattrs(&target.xattrs))?;
+        budget.keep(LIST, size_of_xattrs(&target.xattrs))?;
         let target = target.clone();
         if let Some(link) = self.files.get_mut(path) {
             link.size = target.size;

@@ -1,5 +1,6 @@
 //! The inputs that differ between two images.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -9,6 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{CrateUse, Resource, Statement};
+
+/// The length of a name, in bytes, below which differences are named part by part, and of a key in
+/// it, in characters. A foreign document may have names of megabytes.
+const LONGEST: usize = 200;
 
 /// An input that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,13 +120,14 @@ fn values(
         return;
     }
     let parts = [before, after].map(|value| value.map_or(Some(BTreeMap::new()), parts));
-    if let ([Some(old), Some(new)], true) = (&parts, before.is_some() && after.is_some()) {
+    let is_deeper = before.is_some() && after.is_some() && at.len() <= LONGEST;
+    if let ([Some(old), Some(new)], true) = (&parts, is_deeper) {
         let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for key in keys {
-            let inner = if at.is_empty() {
-                key.clone()
-            } else {
-                format!("{at}.{key}")
+            let shown = shortened(key);
+            let inner = match at.is_empty() {
+                true => shown.into_owned(),
+                false => format!("{at}.{shown}"),
             };
             values(
                 &inner,
@@ -139,6 +145,14 @@ fn values(
         before: before.map(|value| text(at, value)),
         after: after.map(|value| text(at, value)),
     });
+}
+
+/// Cuts a long key. Each part below it repeats it.
+fn shortened(key: &str) -> Cow<'_, str> {
+    match key.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &key[..end])),
+        None => Cow::Borrowed(key),
+    }
 }
 
 /// Returns the named parts of a value that has such parts.
