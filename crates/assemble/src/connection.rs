@@ -166,7 +166,8 @@ impl Display {
     }
 
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{}", text::clean(line)));
+        self.bar
+            .suspend(|| text::log(&format!("{}\n", text::clean(line))));
     }
 
     fn blobs(&self) -> std::sync::MutexGuard<'_, Blobs> {

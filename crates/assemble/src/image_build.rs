@@ -9,6 +9,7 @@ use crateyard_engines::{self as engines, Engine, Request};
 use crateyard_fetch::{lock_path, release};
 use crateyard_flake::{Nix, driven, plan_lock};
 use crateyard_nix::Store;
+use crateyard_terminal::note;
 use crateyard_workspace::{git, history, state::State};
 
 use crate::build_times;
@@ -52,8 +53,8 @@ fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
         return Ok(false);
     }
     let release = crateyard_toolchain::Lock::load(&lock)?.release;
-    eprintln!(
-        "note: Rust {release} is not in {store}, so Debian's compiler builds the images \
+    note!(
+        "Rust {release} is not in {store}, so Debian's compiler builds the images \
          (debian.NAME-image), and their digests differ"
     );
     Ok(true)

@@ -1,6 +1,8 @@
 //! Crateyard's command line.
 // Nothing outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod attach;
 mod bootstrap;

@@ -115,20 +115,22 @@ impl Evaluation {
         let arguments = self.arguments(files, attributes, building);
         let command = super::call(&self.nix, &self.config, arguments);
         // Nix reports the builds that it does itself.
-        let command = match building {
-            Building::Refused | Building::Never => command.stderr_capture(),
-            Building::Allowed => command,
+        let output = match building {
+            Building::Refused | Building::Never => {
+                let output = command.stderr_capture().run();
+                output.context("cannot start nix")?
+            }
+            Building::Allowed => super::shown(command)?,
         };
-        let output = command.run().context("cannot start nix")?;
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
-            eprint!("{}", crateyard_terminal::clean_log(&said));
+            crateyard_terminal::log(&said);
             let printed = String::from_utf8(output.stdout)?;
             return self.in_order(files, attributes, printed.lines().collect());
         }
         super::expect_locked(&said, &self.flake)?;
         if building == Building::Never {
-            eprint!("{}", crateyard_terminal::clean_log(&said));
+            crateyard_terminal::log(&said);
         }
         // The error names the setting that forbids the build. If Nix may build, its errors are
         // other ones, and it shows them.

@@ -16,6 +16,8 @@
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod arguments;
 mod config;
@@ -35,10 +37,13 @@ pub mod trust;
 use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;
 use crateyard_nix::{Store, creation, environment, process};
+pub use crateyard_workspace::git::AS_CARGO_CHECKS_OUT;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use tree::may_lock;
 pub use tree::{remember, remember_own};
 
@@ -54,10 +59,6 @@ pub fn locked(workspace: &Path) -> Option<&'static str> {
 
 /// The length of the hash and dash at the start of a store path's name.
 pub const STORE_HASH: usize = 33;
-
-/// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a
-/// checkout would depend on whether the machine has git-lfs.
-pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
 
 /// The output of `nix build --json` for one installable.
 #[derive(Debug, Deserialize)]
@@ -291,11 +292,33 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
         })
 }
 
+/// The longest line of Nix's messages that is cleaned at once, in bytes.
+const LINE: u64 = 64 << 10;
+
+/// Runs a call of Nix, and prints its messages when they come. What it evaluates may be somebody
+/// else's, and can have it say anything.
+///
+/// # Errors
+/// When Nix can't be started.
+fn shown(call: duct::Expression) -> Result<Output> {
+    let (reader, writer) = os_pipe::pipe()?;
+    let started = call
+        .stderr_file(writer)
+        .start()
+        .context("cannot start nix")?;
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while (&mut reader).take(LINE).read_until(b'\n', &mut line)? > 0 {
+        crateyard_terminal::log(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(started.into_output()?)
+}
+
 fn read(config: &Config, mut args: Vec<OsString>) -> Result<String> {
     let what = args[0].to_string_lossy().into_owned();
     args.insert(1, LOCKED.into());
-    let output = call(&config.nix, &config.text, args);
-    let output = output.run().context("cannot start nix")?;
+    let output = shown(call(&config.nix, &config.text, args))?;
     if !output.status.success() {
         bail!("nix {what} failed: {}", output.status);
     }

@@ -9,7 +9,7 @@ mod log;
 use self::log::Log;
 use anyhow::{Context, Result};
 use crateyard_drive::event::Event;
-use crateyard_terminal::{Pulse, clean, clean_log};
+use crateyard_terminal::{Pulse, clean};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{IsTerminal, LineWriter, Write, stderr};
@@ -98,7 +98,7 @@ impl Progress {
                 name, message, log, ..
             } => self
                 .bar
-                .suspend(|| eprint!("{}", clean_log(&failure(name, message, log)))),
+                .suspend(|| crateyard_terminal::log(&failure(name, message, log))),
             _ => {}
         }
     }

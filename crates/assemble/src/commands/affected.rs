@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crateyard_deploy::affected::{Affected, FORMAT, StorePaths, compare};
 use crateyard_flake::Nix;
 use crateyard_terminal::{clean, print, print_json, table};
-use crateyard_workspace::git;
+use crateyard_workspace::{files, git};
 use serde::Serialize;
 
 /// The attribute of a workspace's flake that has the store paths (nix/store-paths.nix).
@@ -91,6 +91,7 @@ struct Since {
 /// # Errors
 /// When there is no such commit, or an evaluation fails.
 pub fn run(args: Args) -> Result<()> {
+    files::check(&args.workspace)?;
     git::check(&args.workspace)?;
     let commit = commit(&args)?;
     let kinds = match args.only.as_slice() {

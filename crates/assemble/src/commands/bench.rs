@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use crateyard_bench::{Plan, Scenario, run as measure};
 use crateyard_engines::Engine;
+use crateyard_terminal::{note, print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,8 +84,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         out: args.out.clone(),
         add: args.add,
     })?;
-    print!("{}", report.markdown());
-    eprintln!(
+    print(&report.markdown())?;
+    note!(
         "written to {}: bench.tsv, bench.md, bench.json, bench.svg",
         args.out.display()
     );

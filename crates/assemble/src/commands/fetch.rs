@@ -287,7 +287,7 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
             text::print(&format!("{}\n", release.describe()))?;
         }
         for (name, reason) in &release.missing {
-            eprintln!("warning: {name}: {reason}");
+            warning!("{name}: {reason}");
         }
     }
     if !report.bootstrap.is_empty() && !args.json {

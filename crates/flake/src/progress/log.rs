@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Sources};
 use super::{failure, line, rest};
 use crateyard_drive::event::Event;
-use crateyard_terminal::{INTERVAL, clean, clean_log};
+use crateyard_terminal::{INTERVAL, clean};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Instant;
@@ -48,7 +48,7 @@ impl Log {
                 ..
             } if to_build + to_fetch > 0 => {
                 self.last = Instant::now();
-                eprintln!("{}", planned(*to_build, *to_fetch, *jobs));
+                crateyard_terminal::log(&format!("{}\n", planned(*to_build, *to_fetch, *jobs)));
             }
             Event::Progress {
                 done,
@@ -58,11 +58,11 @@ impl Log {
                 overdue,
             } if self.is_due() => {
                 let text = line(*done, *of, running, &rest(*left, *overdue));
-                eprintln!("{}", clean(&text));
+                crateyard_terminal::log(&format!("{}\n", clean(&text)));
             }
             Event::Failed {
                 name, message, log, ..
-            } => eprint!("{}", clean_log(&self.markup.failure(name, message, log))),
+            } => crateyard_terminal::log(&self.markup.failure(name, message, log)),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use crateyard_description::Description;
 use crateyard_fetch::toolchains::{self, Server};
 use crateyard_nix::Store;
-use crateyard_terminal::print_line;
+use crateyard_terminal::{note, print_line};
 use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
 use crateyard_toolchain::rustup::Installed;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,10 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
         lock.release, lock.date, choice.reason
     ))?;
     for reason in without {
-        eprintln!("note: {reason}, so nothing is pinned for that platform");
+        note!("{reason}, so nothing is pinned for that platform");
     }
     for (name, reason) in lacking {
-        eprintln!(
-            "note: {name} is pinned by its archive alone, because its files can't be had: {reason}"
-        );
+        note!("{name} is pinned by its archive alone, because its files can't be had: {reason}");
     }
     let state = if is_same { "is up to date" } else { "written" };
     print_line(format!("{} {state}", path.display()))
