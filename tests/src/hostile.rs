@@ -21,6 +21,8 @@ pub fn trials() -> Vec<Trial> {
         test("an_input_without_a_hash_is_not_evaluated", unlocked),
         test("a_store_elsewhere_leaves_this_one_alone", elsewhere),
         test("programs_of_a_workspace_are_not_run", programs),
+        test("an_evaluation_says_nothing_to_the_terminal", escapes),
+        test("a_flake_names_no_file_of_this_machine", named_files),
     ]
 }
 
@@ -403,6 +405,55 @@ fn programs() -> Result<()> {
         "build.rustc-wrapper names a program, which is not run",
     )?;
     ensure!(!mark.exists(), "ran: {}", fs::read_to_string(&mark)?);
+    Ok(())
+}
+
+/// What an evaluation says (`throw`, `trace`) is cleaned before it is printed.
+fn escapes() -> Result<()> {
+    let scene = Scene::new()?;
+    let said_by = "builtins.fromJSON \"\\\"\\\\u001b]0;title\\\\u0007 from inside\\\"\"";
+    for text in [
+        format!("throw ({said_by})\n"),
+        format!("builtins.trace ({said_by}) \"x\"\n"),
+        format!("builtins.trace ({said_by}) (throw ({said_by}))\n"),
+    ] {
+        scene.write("text.nix", &text)?;
+        scene.commit()?;
+        let output = scene.build()?;
+        expect_said(&output, "from inside")?;
+        let raw = output.stderr.iter().chain(&output.stdout);
+        let odd = raw.filter(|byte| matches!(byte, 0x07 | 0x1b)).count();
+        ensure!(odd == 0, "{text}: {:?}", said(&output));
+    }
+    Ok(())
+}
+
+/// `assemble fetch` reads locks that a flake names. They lie in the store, so that no error quotes
+/// a file of the machine.
+fn named_files() -> Result<()> {
+    let scene = Scene::new()?;
+    let secret = scene.path("victim/letters/letter");
+    symlink(&secret, scene.path("workspace/link.lock"))?;
+    for lock in [
+        format!("\"{}\"", secret.display()),
+        "\"${./.}/link.lock\"".to_owned(),
+    ] {
+        scene.write(
+            "flake.nix",
+            &format!(
+                "{{ outputs = {{ self }}: {{ debianLock = {lock}; toolchainLock = {lock}; }}; }}\n"
+            ),
+        )?;
+        scene.write("Cargo.lock", "version = 4\n")?;
+        scene.commit()?;
+        let output = scene.assemble(&["fetch"])?;
+        expect_refused(&output, "store")?;
+        ensure!(
+            !said(&output).contains(LETTER),
+            "it is quoted: {}",
+            said(&output)
+        );
+    }
     Ok(())
 }
 

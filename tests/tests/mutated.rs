@@ -1,11 +1,30 @@
-//! Readers of caches and archives accept or refuse any bytes, without panics, without aborts, and
-//! in bounded memory.
+//! Readers of what comes from elsewhere accept or refuse any bytes, without panics, without aborts,
+//! and in bounded memory.
 
+use crateyard_audit::subject::Subject;
 use crateyard_cache::packs::Index;
 use crateyard_debian::deb::Deb;
+use crateyard_debian::release::Release;
+use crateyard_fetch::package_lock;
+use crateyard_image::attestation::provenance::{Statement, compare};
+use crateyard_image::attestation::spdx::Document;
 use crateyard_nix::NarInfo;
+use crateyard_oci::Digest;
+use crateyard_signing::{
+    Bundle, Keyless, SecretKey, Services, Token, TrustedRoot, Web, image_statement,
+};
 use crateyard_testing::mutations::survive;
+use crateyard_testing::sigstore::{Sigstore, token};
+use crateyard_toolchain::manifest::Manifest;
 use std::io::{Cursor, Read};
+
+/// Whole inputs.
+const CHANNEL: &[u8] = include_bytes!("whole/channel.toml");
+const NPM_LOCK: &[u8] = include_bytes!("whole/package-lock.json");
+const NPM_MANIFEST: &[u8] = include_bytes!("whole/package.json");
+const RELEASE: &[u8] = include_bytes!("whole/Release");
+const PROVENANCE: &[u8] = include_bytes!("whole/provenance.json");
+const BILL: &[u8] = include_bytes!("whole/sbom.spdx.json");
 
 /// The number of bytes of an archive's content that are read.
 const CONTENT: u64 = 1 << 20;
@@ -127,5 +146,80 @@ fn packages_of_debian() {
         let is_named = deb.required_field("Package").is_ok();
         let read = deb.into_data().take(CONTENT).read_to_end(&mut Vec::new());
         is_named && read.is_ok()
+    });
+}
+
+#[test]
+fn manifests_of_channels() {
+    const HOST: &str = "x86_64-unknown-linux-gnu";
+    survive("manifests of channels", &[CHANNEL.into()], |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let manifest = Manifest::parse(&text, "here");
+        manifest.is_ok_and(|it| it.release().is_ok() && it.archive("rustc", HOST).is_ok())
+    });
+}
+
+#[test]
+fn locks_of_npm() {
+    let manifest = std::str::from_utf8(NPM_MANIFEST).unwrap();
+    survive("locks of npm", &[NPM_LOCK.into()], |bytes| {
+        package_lock::check(manifest, &String::from_utf8_lossy(bytes)).is_ok()
+    });
+    let lock = std::str::from_utf8(NPM_LOCK).unwrap();
+    survive("manifests of npm", &[NPM_MANIFEST.into()], |bytes| {
+        package_lock::check(&String::from_utf8_lossy(bytes), lock).is_ok()
+    });
+}
+
+#[test]
+fn release_files() {
+    survive("release files", &[RELEASE.into()], |bytes| {
+        Release::parse(&String::from_utf8_lossy(bytes)).is_ok()
+    });
+}
+
+#[test]
+fn documents_about_images() {
+    let whole = Statement::parse(PROVENANCE).unwrap();
+    survive("provenances", &[PROVENANCE.into()], |bytes| {
+        let read = Statement::parse(bytes);
+        read.is_ok_and(|statement| {
+            compare(&whole, &statement);
+            compare(&statement, &statement).is_empty()
+        })
+    });
+    let (digest, platform) = (Digest::of(b""), "linux/amd64".parse().unwrap());
+    survive("bills of materials", &[BILL.into()], |bytes| {
+        let read = Document::parse(bytes);
+        read.is_ok_and(|bill| {
+            Subject::new(&digest, &platform, &bill, Some(&whole));
+            !bill.crates().is_empty()
+        })
+    });
+}
+
+#[test]
+fn bundles_of_signatures() {
+    let sigstore = Sigstore::start();
+    let services = Services {
+        fulcio: sigstore.url(),
+        rekor: sigstore.url(),
+        web: Web::default(),
+    };
+    let token = Token::parse(&token("team/shop/.github/workflows/a.yml@refs/heads/main")).unwrap();
+    let digest = Digest::of(b"").to_string();
+    let signer = Keyless::begin(&token, &services).unwrap();
+    let bundle = signer.sign(&image_statement(&digest)).unwrap();
+    let text = sigstore.trusted_root().to_string().into_bytes();
+    let key = SecretKey::generate().public();
+    survive("trusted roots", &[text], |bytes| {
+        TrustedRoot::parse(bytes).is_ok()
+    });
+    survive("bundles", &[bundle.to_bytes()], |bytes| {
+        let bundle = Bundle::parse(bytes);
+        bundle.is_ok_and(|bundle| {
+            let _ = bundle.verify(&key, &digest);
+            bundle.predicate_type().is_some() || bundle.has_certificate()
+        })
     });
 }

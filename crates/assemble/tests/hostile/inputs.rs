@@ -43,6 +43,22 @@ impl Layout {
         self.blob(media_type::INDEX, index(manifests).to_string().as_bytes())
     }
 
+    /// Makes an image of several layers.
+    pub(crate) fn image_of_layers(&self, tars: &[Vec<u8>]) {
+        let layers: Vec<Descriptor> = tars
+            .iter()
+            .map(|tar| self.blob(media_type::LAYER_GZIP, &gzip(tar)))
+            .collect();
+        let ids: Vec<Digest> = tars.iter().map(|tar| Digest::of(tar)).collect();
+        let config = json!({"architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": ids}});
+        let config = self.blob(media_type::CONFIG, config.to_string().as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST,
+            "config": config, "layers": layers});
+        let manifest = self.blob(media_type::MANIFEST, manifest.to_string().as_bytes());
+        self.finish(&[manifest]);
+    }
+
     /// Makes an image of one layer, and returns the layer's digest.
     pub(crate) fn image(&self, layer: &[u8], tar: &[u8]) -> Digest {
         self.image_of(media_type::LAYER_GZIP, layer, tar)
@@ -58,6 +74,24 @@ impl Layout {
         let manifest = self.blob(media_type::MANIFEST, manifest.to_string().as_bytes());
         self.finish(&[manifest]);
         layer.digest
+    }
+
+    /// Writes a document beside the image, where `assemble build` puts it.
+    pub(crate) fn document(&self, name: &str, document: &Value) {
+        let directory = self.0.join("attestations/linux-amd64");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), document.to_string()).unwrap();
+    }
+
+    /// Returns the digest of the first manifest.
+    pub(crate) fn manifest(&self) -> Digest {
+        let index: Value =
+            serde_json::from_slice(&fs::read(self.0.join("index.json")).unwrap()).unwrap();
+        index["manifests"][0]["digest"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     pub(crate) fn finish(&self, manifests: &[Descriptor]) {
@@ -92,6 +126,10 @@ fn entry(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8
 
 pub(crate) fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
     entry(name, tar::EntryType::Regular, "", content)
+}
+
+pub(crate) fn symlink(name: &str, target: &str) -> Vec<u8> {
+    entry(name, tar::EntryType::Symlink, target, b"")
 }
 
 pub(crate) fn hard_link(name: &str, target: &str) -> Vec<u8> {

@@ -1,7 +1,10 @@
 //! Tests each kind of malicious image against the real program, with bounds on memory and time.
 
 mod bounded;
+mod documents;
+mod escapes;
 mod inputs;
+mod odd;
 mod server;
 mod workspaces;
 
@@ -10,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bounded::{refuses, survives};
-use inputs::{Layout, directory, gzip, hard_link, pax, tar_of};
+use inputs::{Layout, directory, gzip, hard_link, pax, symlink, tar_of};
 use serde_json::json;
 
 /// Returns all commands that read a layout or an archive.
@@ -126,6 +129,38 @@ fn paths_that_no_system_can_open_are_refused() {
     layout.image(&gzip(&tar), &tar);
     refuses(&["ls", &layout.path()], "4096");
     survives(&["verify", &layout.path()]);
+}
+
+/// A file below a directory that is a link in a lower layer lies where the link leads.
+#[test]
+fn the_ways_of_links_are_paid_for() {
+    let place = directory();
+    // Forty links lead from one to the next over thousands of steps.
+    let mut lower = Vec::new();
+    for number in 0..39 {
+        let target = format!("{}l{}", "x/../".repeat(800), number + 1);
+        lower.extend(pax(&[("linkpath".to_owned(), target)]));
+        lower.extend(symlink(&format!("l{number}"), "x"));
+    }
+    let files = |below: &str, count: usize| -> Vec<u8> {
+        let names = (0..count).map(|number| format!("{below}/{number}"));
+        names.flat_map(|name| tar_of(&name, b"")).collect()
+    };
+    let steps = Layout::new(&place.path().join("steps"));
+    steps.image_of_layers(&[lower, files("l0", 20_000)]);
+    // One link leads to a long path, which each file's own path would repeat.
+    let mut lower = pax(&[(
+        "linkpath".to_owned(),
+        format!("{}/", "x".repeat(250)).repeat(15),
+    )]);
+    lower.extend(symlink("l", "x"));
+    let paths = Layout::new(&place.path().join("paths"));
+    paths.image_of_layers(&[lower, files("l", 100_000)]);
+    for (layout, why) in [(steps, "entries"), (paths, "memory")] {
+        refuses(&["ls", &layout.path()], why);
+        refuses(&["inspect", &layout.path(), "--packages"], why);
+        survives(&["verify", &layout.path()]);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::inputs::directory;
 const SECRET: &str = "nobody-else-s-business";
 
 /// The files that commands read by name.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
     "images.toml",
@@ -23,13 +23,15 @@ const FILES: [&str; 10] = [
     "rust-toolchain.toml",
     ".cargo/config.toml",
     ".gitmodules",
+    "audit.toml",
+    "deploy.toml",
 ];
 
 /// Returns all commands that read a workspace.
 fn commands(workspace: &str) -> Vec<Vec<String>> {
     let file = |name: &str| format!("{workspace}/{name}");
     let (images, debian, cargo) = (file("images.toml"), file("debian.lock"), file("Cargo.lock"));
-    let lists: [&[&str]; 7] = [
+    let lists: [&[&str]; 12] = [
         &["init", "--workspace", workspace],
         &["build", "--workspace", workspace],
         &["build", "--workspace", workspace, "--engine", "cargo"],
@@ -37,6 +39,11 @@ fn commands(workspace: &str) -> Vec<Vec<String>> {
         &["dockerfile", "--workspace", workspace],
         &["lock", "--images", &images],
         &["fetch", "--lock", &debian, "--cargo-lock", &cargo],
+        &["affected", "--workspace", workspace, "--since", "HEAD"],
+        &["audit", "--workspace", workspace, "--plan"],
+        &["deploy", "--workspace", workspace, "--dry-run"],
+        &["resolve", "--workspace", workspace],
+        &["shell", "--workspace", workspace, "--", "true"],
     ];
     let owned = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
     lists.iter().map(owned).collect()
@@ -104,6 +111,44 @@ fn a_link_out_of_the_workspace_is_not_followed() {
     expect_refused(to_secret, "lies outside of");
     let to_zeros = |path: &Path| symlink("/dev/zero", path).unwrap();
     expect_refused(to_zeros, "lies outside of");
+}
+
+/// Cargo reads the manifests of members, and its errors quote them.
+#[test]
+fn a_members_manifest_is_a_file_of_the_workspace() {
+    let other = directory();
+    let secret = other.path().join("secret");
+    fs::write(&secret, format!("{SECRET} = ")).unwrap();
+    let pipe = |path: &Path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let link = |path: &Path| symlink(&secret, path).unwrap();
+    for (make, why) in [
+        (&link as &dyn Fn(&Path), "lies outside of"),
+        (&pipe as &dyn Fn(&Path), "no regular file"),
+    ] {
+        let place = directory();
+        let root = workspace(place.path());
+        let manifest = root.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        fs::write(
+            manifest,
+            format!("{text}\n[workspace]\nmembers = [\"a/b\"]\n"),
+        )
+        .unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        make(&root.join("a/b/Cargo.toml"));
+        let root = root.to_str().unwrap();
+        for command in [
+            &["init", "--workspace", root][..],
+            &["dockerfile", "--workspace", root],
+            &["build", "--workspace", root, "--engine", "cargo"],
+        ] {
+            let (_, said) = refuses(command, why);
+            assert!(said.contains("a/b/Cargo.toml"), "{command:?}: {said}");
+            assert!(!said.contains(SECRET), "{command:?}: {said}");
+        }
+    }
 }
 
 /// `init` looks into sources, Dockerfiles and charts for what an image needs.
