@@ -130,7 +130,7 @@ fn other_bytes() -> Result<()> {
 }
 
 const UNITS: &str =
-    r#"builtins.mapAttrs (_: unit: unit.outPath) flake.legacyPackages.x86_64-linux.units"#;
+    r"builtins.mapAttrs (_: unit: unit.outPath) flake.legacyPackages.x86_64-linux.units";
 
 fn comment_in_the_runner() -> Result<()> {
     let checkout = Checkout::new()?;

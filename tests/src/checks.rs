@@ -237,7 +237,10 @@ fn nextest_archive() -> Result<()> {
     }
     let started = &binaries["rust-build-meta"]["non-test-binaries"];
     let started = started.as_object().context("no programs")?;
-    let program = started.values().flat_map(|list| list.as_array()).flatten();
+    let program = started
+        .values()
+        .filter_map(|list| list.as_array())
+        .flatten();
     let paths: Vec<&str> = program
         .filter_map(|program| program["path"].as_str())
         .collect();

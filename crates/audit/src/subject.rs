@@ -309,8 +309,8 @@ impl<'a> Built<'a> {
             it.annotations
                 .get("role")
                 .map(String::as_str)
-                .filter(is_crate)
-                .is_some()
+                .as_ref()
+                .is_some_and(is_crate)
         });
         let uses = definition.internal_parameters.crates.iter();
         let features = uses.map(|(name, it)| (name.as_str(), Arc::new(it.features.clone())));

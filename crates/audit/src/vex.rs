@@ -74,7 +74,7 @@ impl Document {
         let products = self
             .statements
             .iter()
-            .flat_map(|it| it["products"].as_array());
+            .filter_map(|it| it["products"].as_array());
         let mut products = products.flatten().peekable();
         products.peek().is_some()
             && products.all(|it| it["hashes"]["sha-256"].as_str() == Some(digest.hex()))

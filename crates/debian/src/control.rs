@@ -91,7 +91,7 @@ fn field_end(text: &str) -> usize {
     while let Some(newline) = text[from..].find('\n') {
         from += newline + 1;
         match bytes.get(from) {
-            Some(b' ' | b'\t') => continue,
+            Some(b' ' | b'\t') => {}
             _ => return from,
         }
     }

@@ -109,7 +109,9 @@ fn parse_epoch(text: &str) -> Option<u32> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    text.parse().ok().filter(|epoch| *epoch <= i32::MAX as u32)
+    text.parse()
+        .ok()
+        .filter(|epoch| i32::try_from(*epoch).is_ok())
 }
 
 impl fmt::Display for Version {

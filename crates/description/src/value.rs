@@ -58,7 +58,7 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
         total = number
             .checked_mul(*scale)
             .and_then(|part| total.checked_add(part))
-            .filter(|total| *total <= i64::MAX as u64)
+            .filter(|total| i64::try_from(*total).is_ok())
             .ok_or_else(|| "is too long".to_string())?;
         rest = &rest[digits + unit.len()..];
     }

@@ -311,7 +311,7 @@ fn vendor(description: &Description, names: &Names) -> String {
     let [toolchain, recipe, sources] =
         ["toolchain", "recipe", "vendor-sources"].map(|name| names.own(name));
     format!(
-        r#"FROM {toolchain} AS {sources}
+        r"FROM {toolchain} AS {sources}
 COPY --from={recipe} /recipe ./
 RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     --mount=type=secret,id=cargo-config,target=/cargo/home/config.toml \
@@ -322,7 +322,7 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem \
 FROM scratch AS vendor
 COPY --from={sources} /vendor /
 
-"#
+"
     )
 }
 

@@ -165,7 +165,7 @@ fn stage(image: &Image, project: &Project, sources: &Sources, names: &Names) -> 
     let base = base(image, project);
     let mut out = format!("FROM {base} AS {}\n", names.image(&image.name));
     for (number, directory) in staged(image).keys().enumerate() {
-        let [from, to] = [staging_directory(number), directory.to_string()].map(|path| path + "/");
+        let [from, to] = [staging_directory(number), directory.clone()].map(|path| path + "/");
         let paths = paths_form(&[&from], &to);
         let _ = writeln!(out, "COPY --from={} {paths}", names.files(&image.name));
     }

@@ -39,7 +39,7 @@ const SOURCE: &str = "source";
 
 /// Reads the inputs in flake.nix. Paths become strings, because Nix would copy the target of a
 /// path.
-const INPUTS: &str = r#"
+const INPUTS: &str = r"
 let
   flake = import <workspace/flake.nix>;
   plain = value:
@@ -51,7 +51,7 @@ in {
   inputs = plain (flake.inputs or { });
   taken = if builtins.isFunction flake.outputs then builtins.attrNames (builtins.functionArgs flake.outputs) else [ ];
 }
-"#;
+";
 
 /// The inputs in flake.nix.
 #[derive(Deserialize)]

@@ -122,9 +122,8 @@ fn make_namespaces() -> anyhow::Result<()> {
 
 fn forbidden(errno: Errno) -> anyhow::Error {
     anyhow::anyhow!(
-        "a step needs user namespaces, which are forbidden here ({}): `assemble doctor` says what \
-         helps",
-        errno
+        "a step needs user namespaces, which are forbidden here ({errno}): `assemble doctor` says \
+         what helps"
     )
 }
 

@@ -499,7 +499,7 @@ fn random_layers_come_back() {
     for round in 0..40 {
         let mut expected = BTreeMap::new();
         let mut sources = Vec::new();
-        for number in 0..1 + random.below(30) {
+        for number in 0..=random.below(30) {
             let path = random_path(&mut random, number);
             let mode = format!("{:04o}", random.below(0o10000));
             let text: String = (0..random.below(2000))

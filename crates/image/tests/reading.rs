@@ -451,7 +451,7 @@ fn damage_of_every_kind_is_found() {
         (
             "version \"2.0.0\"",
             Box::new(|root| {
-                fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap()
+                fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
             }),
         ),
         (
@@ -484,19 +484,19 @@ fn wrong_claims_are_found_though_all_digests_are_right() {
     type Claim = fn(&mut Value, &mut Value);
     let claims: [(&str, Claim); 5] = [
         ("has sha256:", |config, _| {
-            config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other"))
+            config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other"));
         }),
         ("lists 0 diff ids", |config, _| {
-            config["rootfs"]["diff_ids"] = json!([])
+            config["rootfs"]["diff_ids"] = json!([]);
         }),
         ("rootfs.type", |config, _| {
-            config["rootfs"]["type"] = json!("disk")
+            config["rootfs"]["type"] = json!("disk");
         }),
         ("mediaType is", |_, manifest| {
-            manifest["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json")
+            manifest["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
         }),
         ("schemaVersion is 1", |_, manifest| {
-            manifest["schemaVersion"] = json!(1)
+            manifest["schemaVersion"] = json!(1);
         }),
     ];
     for (says, claim) in claims {

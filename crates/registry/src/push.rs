@@ -136,7 +136,7 @@ struct Push<'a> {
     head_start: HeadStart,
 }
 
-impl<'a> Push<'a> {
+impl Push<'_> {
     async fn run(&mut self, tags: Vec<String>) -> Result<Report, Error> {
         let mut report = self.empty_report(&tags);
         let image = Tree::blobs(&self.tree.manifests);

@@ -270,7 +270,7 @@ fn odd_answers_to_chunks_are_understood() {
                     "bytes={}",
                     head.header("range").unwrap_or_default().to_owned()
                 ),
-            )
+            );
         },
     ];
     for change in changes {

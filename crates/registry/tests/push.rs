@@ -539,7 +539,7 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
     proxy.rule(|head| {
         (head.method() == "PUT" && head.path().contains("/manifests/")).then_some(
             crateyard_testing::proxy::Fault::Rewrite(|head| {
-                head.set("OCI-Subject", "sha256:of the subject")
+                head.set("OCI-Subject", "sha256:of the subject");
             }),
         )
     });

@@ -152,7 +152,7 @@ fn bound_memory() {
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: the limit lives until the call returns.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) };
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 

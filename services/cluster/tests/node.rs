@@ -320,7 +320,7 @@ fn a_damaged_bundle_starts_nothing() {
     assert!(!log.contains("\"started\""), "{log}");
 
     let mut node = Node::start(&[], |bundle| {
-        fs::remove_file(bundle.join("gateway.tar")).unwrap()
+        fs::remove_file(bundle.join("gateway.tar")).unwrap();
     });
     assert_eq!(node.wait(), 1);
     assert!(

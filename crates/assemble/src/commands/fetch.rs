@@ -214,7 +214,7 @@ fn fetch_debs(
     let (bar, _pulse) = progress_bar(bars, "packages", wanted.len());
     let directory = apt_directory()?;
     let arrived = debs::download(wanted, directory.path(), mirrors, |done| {
-        bar.set_position(done as u64)
+        bar.set_position(done as u64);
     })?;
     store
         .add(&arrived.files)

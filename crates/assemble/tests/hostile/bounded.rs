@@ -59,7 +59,8 @@ fn wait(process: i32, words: &[&str]) -> (i32, i64) {
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: both places live until the call returns, and the process is a child that nobody
         // else waits for.
-        let waited = unsafe { libc::wait4(process, &mut status, libc::WNOHANG, &mut usage) };
+        let waited =
+            unsafe { libc::wait4(process, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if waited == process {
             return (status, usage.ru_maxrss);
         }

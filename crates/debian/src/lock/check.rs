@@ -56,12 +56,11 @@ impl Lock {
     fn set_fault(&self) -> Option<(String, String)> {
         for (name, architectures) in &self.sets {
             for (architecture, keys) in architectures {
-                if let Some(pair) = keys.windows(2).find(|pair| pair[0] >= pair[1]) {
-                    let reason = format!(
-                        "set {name} for {architecture}: `{}` is not in sorted order",
-                        pair[1]
-                    );
-                    return Some((json(&pair[1]), reason));
+                let mut pairs = keys.iter().zip(keys.iter().skip(1));
+                if let Some((_, key)) = pairs.find(|(one, other)| one >= other) {
+                    let reason =
+                        format!("set {name} for {architecture}: `{key}` is not in sorted order");
+                    return Some((json(key), reason));
                 }
                 if let Some(key) = keys.iter().find(|key| !self.packages.contains_key(*key)) {
                     let reason = format!(

@@ -49,7 +49,7 @@ struct Search<'p, 'a> {
     first_dead_end: Option<WhyNot>,
 }
 
-impl<'a> Problem<'a> {
+impl Problem<'_> {
     /// Finds the closure of the roots, in addition to `below`, the packages of the extended set.
     /// The result includes `below`.
     pub(super) fn solve(&self, below: &BTreeSet<usize>) -> Result<BTreeSet<usize>, ResolveError> {

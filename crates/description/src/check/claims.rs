@@ -63,7 +63,7 @@ pub(crate) fn claims(
             Content::Text(_) => claim(path, file.path.span(), "a text".to_string(), false),
             // Only a build sees whether the part is a directory.
             Content::Part { name, .. } => {
-                claim(path, file.path.span(), format!("the part `{name}`"), true)
+                claim(path, file.path.span(), format!("the part `{name}`"), true);
             }
             Content::Source(source) => match sources.find(source) {
                 Found::Directory(files) => {
@@ -79,7 +79,7 @@ pub(crate) fn claims(
                 }
                 Found::File => claim(path, file.path.span(), format!("`{source}`"), false),
                 Found::Unknown | Found::Nothing => {
-                    claim(path, file.path.span(), format!("`{source}`"), true)
+                    claim(path, file.path.span(), format!("`{source}`"), true);
                 }
             },
         }

@@ -26,9 +26,8 @@ pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u
     if copied == FILE_LIMIT {
         return Ok(None);
     }
-    let elf = match Elf::open(file)? {
-        Some(elf) => elf,
-        None => return Ok(None),
+    let Some(elf) = Elf::open(file)? else {
+        return Ok(None);
     };
     let Some(packed) = elf.section(SECTION.as_bytes())? else {
         return Ok(None);

@@ -170,12 +170,9 @@ impl Entries<'_> {
     }
 
     fn hard_link(&mut self, entry: &Entry, subject: &str) {
-        let target = match Name::of(&entry.link) {
-            Ok(Name::Path(target)) => target,
-            Ok(_) | Err(_) => {
-                let problem = format!("it is a hard link to {:?}", shown(&entry.link));
-                return self.find(Severity::Error, subject.to_owned(), problem);
-            }
+        let Ok(Name::Path(target)) = Name::of(&entry.link) else {
+            let problem = format!("it is a hard link to {:?}", shown(&entry.link));
+            return self.find(Severity::Error, subject.to_owned(), problem);
         };
         match self.known(&target) {
             Some(Kind::File | Kind::HardLink) => {}

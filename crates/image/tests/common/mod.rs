@@ -92,7 +92,7 @@ impl Package {
                 0,
                 0,
                 0,
-                100644,
+                "100644",
                 bytes.len()
             )
             .unwrap();

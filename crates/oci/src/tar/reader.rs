@@ -143,11 +143,11 @@ impl<R: Read> Reader<R> {
                 b'g' => drop(self.extended(size, &mut allowance, offset)?),
                 b'L' => {
                     overrides.path =
-                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec())
+                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec());
                 }
                 b'K' => {
                     overrides.link =
-                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec())
+                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec());
                 }
                 _ => return self.entry(&block, size, overrides, offset).map(Some),
             }

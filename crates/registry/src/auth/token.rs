@@ -75,7 +75,7 @@ impl Wish<'_> {
         let margin = (lifetime / 4).min(Duration::from_secs(30));
         Ok(Token {
             header: bearer(&text)?,
-            fresh_until: asked_at + lifetime - margin,
+            fresh_until: asked_at + lifetime.saturating_sub(margin),
         })
     }
 

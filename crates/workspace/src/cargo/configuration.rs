@@ -55,7 +55,7 @@ impl Configuration {
         for directory in workspace.ancestors() {
             if let Some((file, mut table)) = read(directory)? {
                 programs(&table, "", &mut |key| {
-                    refused.push(format!("{}: {key}", file.display()))
+                    refused.push(format!("{}: {key}", file.display()));
                 });
                 keep_plain(&mut table);
                 make_absolute(&mut table, directory);

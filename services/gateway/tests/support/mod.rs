@@ -35,7 +35,7 @@ impl Gateway {
         // The rest is read too: a full pipe would stop the gateway.
         std::thread::spawn(move || {
             logs.map_while(Result::ok)
-                .for_each(|line| eprintln!("{line}"))
+                .for_each(|line| eprintln!("{line}"));
         });
         Gateway { process, address }
     }

@@ -114,7 +114,7 @@ impl Checkout {
                 continue;
             }
             match self.hash(Path::new(name))? {
-                Some(own) if own == *wanted => continue,
+                Some(own) if own == *wanted => {}
                 Some(_) => differences.push(format!("source {name}: the commit has other content")),
                 None => differences.push(format!("source {name}: the commit has no such file")),
             }

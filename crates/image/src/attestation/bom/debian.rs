@@ -19,10 +19,8 @@ pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> 
             base.iter()
                 .map(|it| (&it.package.name, &it.package.version)),
         );
-    let release = versions.filter(|(name, _)| *name == "base-files");
-    let release = release
-        .filter_map(|(_, version)| release_of(version))
-        .next();
+    let mut release = versions.filter(|(name, _)| *name == "base-files");
+    let release = release.find_map(|(_, version)| release_of(version));
     let details: BTreeMap<&DebianPackage, &PackageDetails> = subject
         .packages
         .iter()
