@@ -46,10 +46,7 @@ pub(super) fn pairs(source: &str, addresses: &[String], variables: &[String]) ->
         let shares = tied.iter().filter(|(a, v)| a == address || v == variable);
         shares.count() == 1
     };
-    tied.iter()
-        .filter(|pair| is_alone(*pair))
-        .cloned()
-        .collect()
+    tied.iter().filter(|pair| is_alone(pair)).cloned().collect()
 }
 
 /// Variables by address.
