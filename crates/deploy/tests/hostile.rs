@@ -73,7 +73,7 @@ fn values_nesting_and_places_are_limited() {
     ] {
         refused(&lines("", open), why);
     }
-    refused(&lines("a: \"", "crateyard://app "), "100000 places");
+    refused(&lines("a: |\n", "  crateyard://app\n"), "100000 places");
     refused(&lines("", "- crateyard://app\n"), "100000 places");
     let said = read(&lines("", "Image=crateyard://app\n"), Format::Unit).unwrap_err();
     assert!(said.contains("100000 places"), "{said}");

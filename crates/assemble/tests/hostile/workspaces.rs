@@ -125,7 +125,7 @@ fn a_members_manifest_is_a_file_of_the_workspace() {
     let link = |path: &Path| symlink(&secret, path).unwrap();
     for (make, why) in [
         (&link as &dyn Fn(&Path), "lies outside of"),
-        (&pipe as &dyn Fn(&Path), "no regular file"),
+        (&pipe as &dyn Fn(&Path), "not a regular file"),
     ] {
         let place = directory();
         let root = workspace(place.path());
