@@ -53,16 +53,18 @@ impl<'a> Places<'a> {
     /// Adds the program with this store path from the first place that has it: the machine's own
     /// store, a binary cache, the release. Returns whether one had it.
     pub(crate) fn get(&mut self, path: &str) -> bool {
-        self.from_machine(path).is_ok() || self.store.substitute(path) || self.from_release(path)
+        self.take_from_machine(path).is_ok()
+            || self.store.substitute(path)
+            || self.take_from_release(path)
     }
 
-    fn from_machine(&self, path: &str) -> Result<()> {
+    fn take_from_machine(&self, path: &str) -> Result<()> {
         programs::add(self.store, path, &programs::read(&Store::default(), path)?)
     }
 
     /// The release has each program under the last part of its store path. So a release of another
     /// source is never mistaken for this one.
-    fn from_release(&mut self, path: &str) -> bool {
+    fn take_from_release(&mut self, path: &str) -> bool {
         let name = programs::base(path);
         let Some(release) = &mut self.release else {
             return false;
