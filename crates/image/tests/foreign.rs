@@ -144,7 +144,7 @@ fn attributes_that_bsdtar_wrote_are_read() {
 fn an_archive_whose_index_names_nothing_is_read_as_dockers() {
     let directory = tempdir().unwrap();
     let layer = raw_tar(&[("a", Regular, "", b"x")]);
-    let config = config(&[layer.clone()]);
+    let config = config(std::slice::from_ref(&layer));
     let manifest = json!([{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["l.tar"]}]);
     for nothing in [json!(null), json!([])] {
         let archive = raw_tar(&[
