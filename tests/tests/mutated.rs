@@ -211,6 +211,7 @@ fn bundles_of_signatures() {
     let signer = Keyless::begin(&token, &services).unwrap();
     let bundle = signer.sign(&image_statement(&digest)).unwrap();
     let text = sigstore.trusted_root().to_string().into_bytes();
+    let root = TrustedRoot::parse(&text).unwrap();
     let key = SecretKey::generate().public();
     survive("trusted roots", &[text], |bytes| {
         TrustedRoot::parse(bytes).is_ok()
@@ -219,6 +220,7 @@ fn bundles_of_signatures() {
         let bundle = Bundle::parse(bytes);
         bundle.is_ok_and(|bundle| {
             let _ = bundle.verify(&key, &digest);
+            let _ = bundle.verify_identity(&root, &digest);
             bundle.predicate_type().is_some() || bundle.has_certificate()
         })
     });

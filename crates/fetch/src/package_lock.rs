@@ -105,7 +105,10 @@ fn check_specifier(specifier: &str) -> Result<()> {
     if let Some(directory) = specifier.strip_prefix("file:") {
         let directory = directory.strip_prefix("./").unwrap_or(directory);
         ensure!(
-            directory.split('/').all(is_plain),
+            // npm takes `~` for the home directory.
+            directory
+                .split('/')
+                .all(|part| is_plain(part) && part != "~"),
             "{specifier:?} leads out of the directory"
         );
         return Ok(());
@@ -320,6 +323,9 @@ mod tests {
             "https://github.com/a/b",
             "file:../a",
             "file:/etc",
+            "file:~",
+            "file:~/private",
+            "file:./~/private",
             "npm:a/b",
             "npm:@s/a/b",
             "../a",

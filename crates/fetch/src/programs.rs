@@ -1,9 +1,8 @@
 //! Gets bootstrap programs that a store lacks, so that no build has to compile them.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use crateyard_flake::programs;
 use crateyard_nix::Store;
 use crateyard_terminal::note;
@@ -42,7 +41,8 @@ impl<'a> Places<'a> {
     /// Finds the places. `source` is Crateyard's own source.
     pub(crate) fn of(source: &Path, store: &'a Store) -> Self {
         let mirror = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
-        let manifest = fs::read_to_string(source.join("Cargo.toml")).ok();
+        let manifest = programs::read_file(&source.join("Cargo.toml")).ok();
+        let manifest = manifest.and_then(|bytes| String::from_utf8(bytes).ok());
         let release = manifest.and_then(|manifest| address(&manifest, mirror));
         Self {
             store,
@@ -72,9 +72,8 @@ impl<'a> Places<'a> {
         let Some(file) = release.find(name) else {
             return false;
         };
-        let added = fs::read(&file)
-            .context("it can't be read")
-            .and_then(|bytes| programs::add(self.store, path, &bytes));
+        let added =
+            programs::read_file(&file).and_then(|bytes| programs::add(self.store, path, &bytes));
         if let Err(error) = &added {
             note!("{}/{name} is not used: {error:#}", release.address());
         }
@@ -83,7 +82,7 @@ impl<'a> Places<'a> {
 }
 
 /// Returns the address of the release that a source belongs to. The source may be somebody else's,
-/// and anybody can read the store. So only public servers are asked, and no files of this machine,
+/// and anybody can read the store. So only HTTPS servers are asked, and no files of this machine,
 /// unless the user names a mirror.
 fn address(manifest: &str, mirror: Option<String>) -> Option<String> {
     let manifest: Manifest = toml::from_str(manifest).ok()?;
@@ -107,6 +106,7 @@ fn address(manifest: &str, mirror: Option<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_release_has_the_version_of_the_source() {

@@ -432,8 +432,10 @@ fn path_of_record(state: &State) -> PathBuf {
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let given = config.number("cores").filter(|&given| given != cores);
+    // Without a word of the user, Nix's setting is the number of cores.
+    let is_asked = arguments.options.iter().any(|(name, _)| name == "max-jobs");
     let jobs = match config.number("max-jobs") {
-        Some(given) if given != cores => given,
+        Some(given) if is_asked || given != cores => given,
         _ => overlapping(cores),
     };
     let is_direct = config.is_direct(request.nix.store.as_deref());

@@ -4,7 +4,9 @@
 //! every workspace that pins these bytes, and nobody has to vouch for it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -42,16 +44,22 @@ pub fn path_of(store: &Store, name: &str, bytes: &[u8]) -> String {
     )
 }
 
+/// Whether these are the bytes of the program with this store path.
+fn belongs(store: &Store, path: &str, bytes: &[u8]) -> bool {
+    let name = name_of(path);
+    path_of(store, name.strip_prefix(PREFIX).unwrap_or(name), bytes) == path
+}
+
 /// Adds the program with this store path to a store.
 ///
 /// # Errors
 /// When other bytes belong to the path, or Nix can't add the program.
 pub fn add(store: &Store, path: &str, bytes: &[u8]) -> Result<()> {
     let name = name_of(path);
-    let program = name.strip_prefix(PREFIX).unwrap_or(name);
     ensure!(
-        path_of(store, program, bytes) == path,
-        "these are not the bytes that bootstrap.lock pins for {program}"
+        belongs(store, path, bytes),
+        "these are not the bytes that bootstrap.lock pins for {}",
+        name.strip_prefix(PREFIX).unwrap_or(name)
     );
     let directory = tempfile::tempdir()?;
     let file = directory.path().join(name);
@@ -65,15 +73,20 @@ pub fn add(store: &Store, path: &str, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// When the store does not have it, or it can't be read.
 pub fn read(store: &Store, path: &str) -> Result<Vec<u8>> {
-    let file = store.physical(path);
+    read_file(&store.physical(path))
+}
+
+/// Reads a file that may be a program. Follows no link: somebody else may have made the file.
+///
+/// # Errors
+/// When it is missing, not a file, too large, or can't be read.
+pub fn read_file(file: &Path) -> Result<Vec<u8>> {
     let context = || format!("cannot read {}", file.display());
-    let size = fs::metadata(&file).with_context(context)?.len();
-    ensure!(
-        size <= LIMIT,
-        "{} has more than {LIMIT} bytes",
-        file.display()
-    );
-    fs::read(&file).with_context(context)
+    let parent = file.parent().with_context(context)?;
+    let name = file.file_name().with_context(context)?;
+    let directory = Directory::open(parent).with_context(context)?;
+    let bytes = directory.read(name, LIMIT).with_context(context)?;
+    bytes.with_context(|| format!("there is no {}", file.display()))
 }
 
 /// The user's copies: `$XDG_CACHE_HOME/crateyard/bootstrap`. Each has the name of its store path.
@@ -101,7 +114,8 @@ impl Kept {
     }
 
     /// Copies the programs among some paths of a store on this machine. Gives up the copies that
-    /// were not used for longest.
+    /// were not used for longest. Leaves out files that have only the name of a program: the bytes
+    /// of a program belong to its path.
     ///
     /// # Errors
     /// When the store lacks a program, or the copy can't be written.
@@ -112,7 +126,10 @@ impl Kept {
         for path in paths.into_iter().filter(|path| is_program(path)) {
             let base = base(path);
             if self.0.status(base)?.is_none() {
-                self.0.write(base, &read(store, path)?)?;
+                let bytes = read(store, path)?;
+                if belongs(store, path, &bytes) {
+                    self.0.write(base, &bytes)?;
+                }
             } else {
                 self.0.touch(base)?;
             }
@@ -120,9 +137,17 @@ impl Kept {
         let mut files = self.0.files()?;
         files.sort_by_key(|file| std::cmp::Reverse(file.modified));
         for old in files.iter().skip(KEPT) {
-            self.0.remove_file(&old.name)?;
+            self.remove(&old.name)?;
         }
         Ok(())
+    }
+
+    /// Removes a copy, unless another process has.
+    fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
+        match self.0.remove_file(name.as_ref()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Adds the copies that a store lacks. A damaged copy is removed.
@@ -138,13 +163,12 @@ impl Kept {
             let Some(bytes) = self.0.read(base(&path), LIMIT)? else {
                 continue;
             };
-            let name = name_of(&path).trim_start_matches(PREFIX);
-            match path_of(store, name, &bytes) == path {
+            match belongs(store, &path, &bytes) {
                 true => {
                     add(store, &path, &bytes)?;
                     self.0.touch(base(&path))?;
                 }
-                false => self.0.remove_file(base(&path))?,
+                false => self.remove(base(&path))?,
             }
         }
         Ok(())
@@ -200,6 +224,20 @@ mod tests {
         assert_eq!(kept.0.names().unwrap(), [base(&path)]);
         let bytes = kept.0.read(base(&path), LIMIT).unwrap().unwrap();
         assert_eq!(bytes, b"a program");
+    }
+
+    #[test]
+    fn a_link_with_the_name_of_a_program_is_not_followed() {
+        let (directory, store, kept) = place();
+        let path = stored(&store, "plan", b"a program");
+        let secret = directory.path().join("secret");
+        fs::rename(store.physical(&path), &secret).unwrap();
+        std::os::unix::fs::symlink(&secret, store.physical(&path)).unwrap();
+        assert!(kept.keep(&store, [path.as_str()]).is_err());
+        let other = stored(&store, "unit", b"pinned");
+        fs::write(store.physical(&other), b"other").unwrap();
+        kept.keep(&store, [other.as_str()]).unwrap();
+        assert!(kept.0.names().unwrap().is_empty());
     }
 
     #[test]

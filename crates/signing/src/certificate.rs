@@ -94,6 +94,11 @@ impl Certificate {
     /// # Errors
     /// When the file has none, or one is damaged.
     pub fn from_pem(pem: &str) -> Result<Vec<Certificate>, Error> {
+        // The library subtracts one from the length of an empty text.
+        let pem = pem.trim_end();
+        if pem.is_empty() {
+            return Err(Error::Certificate("the PEM text is empty".to_owned()));
+        }
         let chain = x509_cert::Certificate::load_pem_chain(pem.as_bytes());
         let chain = chain.map_err(|error| Error::Certificate(error.to_string()))?;
         let read = |fields: x509_cert::Certificate| {
@@ -301,4 +306,17 @@ fn describe(error: &webpki::Error) -> String {
 /// Wraps DER in PEM.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     x509_cert::der::pem::encode_string(label, LineEnding::LF, der).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_text_has_no_certificate() {
+        for text in ["", "\n", "\r\n\n", " "] {
+            let refused = Certificate::from_pem(text).err().map(|e| e.to_string());
+            assert!(refused.is_some_and(|it| it.contains("empty")), "{text:?}");
+        }
+    }
 }

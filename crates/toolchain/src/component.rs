@@ -101,7 +101,7 @@ impl Files {
             let text = text_of(&top, &part.join("manifest.in")).map_err(wrong)?;
             for listed in parse_list(&text).map_err(wrong)? {
                 let from = below(&top, &part.join(listed.path())).map_err(wrong)?;
-                let to = root.join(listed.path());
+                let to = free(&root, listed.path()).map_err(wrong)?;
                 make_parent(&to)?;
                 fs::rename(&from, &to).map_err(io(&from))?;
             }
@@ -109,6 +109,22 @@ impl Files {
         fs::remove_dir_all(&raw).map_err(io(&raw))?;
         Ok(files)
     }
+}
+
+/// Returns the place of a path below a directory. Everything on the way there that exists must be a
+/// directory: a link that the archive brought would lead the move outside.
+fn free(root: &Path, path: &Path) -> std::result::Result<PathBuf, String> {
+    let mut place = root.to_owned();
+    for part in path {
+        if std::fs::symlink_metadata(&place).is_ok_and(|it| !it.is_dir()) {
+            return Err(format!(
+                "`{}` lies below something that is not a directory",
+                path.display()
+            ));
+        }
+        place.push(part);
+    }
+    Ok(place)
 }
 
 /// An entry of a component's list of files.
@@ -273,6 +289,16 @@ mod tests {
             (
                 vec![("x/components", Text("a\n")), ("x/a", Link(elsewhere))],
                 "is no directory",
+            ),
+            (
+                vec![
+                    ("x/components", Text("a\nb\n")),
+                    ("x/a/manifest.in", Text("dir:share\n")),
+                    ("x/a/share/l", Link(elsewhere)),
+                    ("x/b/manifest.in", Text("file:share/l/letter\n")),
+                    ("x/b/share/l/letter", Text("theirs\n")),
+                ],
+                "below something that is not a directory",
             ),
             (
                 vec![("x/components", Link("/dev/zero"))],

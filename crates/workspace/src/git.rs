@@ -130,20 +130,12 @@ impl Repository {
 /// for it to ask.
 pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
 
-/// Settings for an address from elsewhere: git uses HTTPS, also where a server leads it on.
-const ONLY_HTTPS: [&str; 4] = [
-    "-c",
-    "protocol.allow=never",
-    "-c",
-    "protocol.https.allow=always",
-];
-
 /// Runs git in a directory, and returns its output.
 ///
 /// # Errors
 /// Fails if git can't be started, or exits with an error. The error quotes its message.
 pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    run(directory, &[], arguments, &[])
+    run(directory, arguments, &[])
 }
 
 /// Fetches as [`read`] does, but from an address that somebody else wrote: over HTTPS alone, and
@@ -152,17 +144,17 @@ pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
 /// # Errors
 /// Fails as [`read`] does.
 pub fn read_from_elsewhere(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let nobody = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", "false")];
-    run(directory, &ONLY_HTTPS, arguments, &nobody)
+    let nobody = [
+        // This variable overrides every configuration, the user's too.
+        ("GIT_ALLOW_PROTOCOL", "https"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ASKPASS", "false"),
+    ];
+    run(directory, arguments, &nobody)
 }
 
-fn run(
-    directory: &Path,
-    settings: &[&str],
-    arguments: &[&str],
-    variables: &[(&str, &str)],
-) -> Result<Vec<u8>> {
-    let words = NO_PROGRAMS.iter().chain(settings).chain(arguments);
+fn run(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let words = NO_PROGRAMS.iter().chain(arguments);
     let mut command = duct::cmd("git", words)
         .dir(directory)
         .env("GIT_OPTIONAL_LOCKS", "0")

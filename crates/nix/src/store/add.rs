@@ -28,15 +28,25 @@ impl Store {
     /// Fetches a path from the binary caches in the machine's settings, and returns whether that
     /// worked.
     pub fn substitute(&self, path: &str) -> bool {
-        let realise = || run(self.command()?.args(["--quiet", "--realise", path]));
+        let realise = || {
+            self.expect_path(path)?;
+            run(self.command()?.args(["--quiet", "--realise", path]))
+        };
         realise().is_ok()
     }
 
     /// Downloads a file with Nix, and returns its path.
     ///
     /// # Errors
-    /// Fails with Nix's message if the download fails.
+    /// Fails if the address or the name looks like an option, or with Nix's message if the download
+    /// fails.
     pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
+        for text in [url, name] {
+            if text.starts_with('-') {
+                let reason = "it looks like an option";
+                return Err(Error::syntax("download", text, reason));
+            }
+        }
         creation::create(self.url())?;
         let mut command = environment::nix("nix-prefetch-url");
         self.name_in(&mut command);

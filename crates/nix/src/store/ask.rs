@@ -66,11 +66,25 @@ impl Store {
         paths: impl IntoIterator<Item = &'p str>,
     ) -> Result<Vec<String>> {
         let paths: Vec<&str> = paths.into_iter().collect();
+        paths.iter().try_for_each(|path| self.expect_path(path))?;
         let mut lines = Vec::new();
         for batch in paths.chunks(BATCH) {
             lines.extend(run(self.command()?.args(options).args(batch))?);
         }
         Ok(lines)
+    }
+}
+
+impl Store {
+    /// Checks that a text names something in the store. `nix-store` would take another text for an
+    /// option.
+    pub(super) fn expect_path(&self, text: &str) -> Result<()> {
+        let below = text.strip_prefix(self.directory());
+        if below.is_some_and(|below| below.starts_with('/')) {
+            return Ok(());
+        }
+        let reason = format!("expected {}/HASH-NAME", self.directory());
+        Err(Error::syntax("store path", text, reason))
     }
 }
 
@@ -97,4 +111,28 @@ fn parse_registrations(lines: &[String]) -> Option<Vec<Registered>> {
         });
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_becomes_an_option_of_nix() {
+        let store = Store::default();
+        for text in [
+            "--option",
+            "-r",
+            "",
+            "/nix/stores/a",
+            "/etc/passwd",
+            "/nix/store",
+        ] {
+            let refused = store.missing([text]).unwrap_err().to_string();
+            assert!(refused.contains("/nix/store/HASH-NAME"), "{refused}");
+            assert!(!store.substitute(text));
+        }
+        let refused = store.download("--help", "name").unwrap_err().to_string();
+        assert!(refused.contains("looks like an option"), "{refused}");
+    }
 }

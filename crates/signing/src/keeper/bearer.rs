@@ -68,7 +68,7 @@ impl Access {
                 let time: Timestamp = answer["expireTime"].as_str()?.parse().ok()?;
                 Some(time.as_second())
             });
-            Some(end? - Timestamp::now().as_second())
+            Some(end?.saturating_sub(Timestamp::now().as_second()))
         });
         Some(Access {
             token: token.to_owned(),

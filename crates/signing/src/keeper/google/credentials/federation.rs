@@ -111,7 +111,11 @@ impl Federation {
                 (path.display().to_string(), text)
             }
             Source::Address(url, headers) => {
-                let mut request = Request::to(url).nearby();
+                let mut request = Request::to(url);
+                // A metadata server of this network. Others, such as GitHub's, are behind a proxy.
+                if url.starts_with("http://") {
+                    request = request.nearby();
+                }
                 for (header, value) in headers {
                     request = request.header(header, value);
                     if header.eq_ignore_ascii_case("authorization") {
