@@ -112,10 +112,7 @@ impl Cold {
 
     /// Empties a memory for durations.
     pub fn forget_durations(&self, memory: &str) -> Result<()> {
-        match fs::remove_dir_all(self.memory(memory)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        remove_all(&self.memory(memory))
     }
 
     fn memory(&self, name: &str) -> PathBuf {
@@ -291,6 +288,14 @@ pub fn nix_store(arguments: &[&str]) -> Result<String> {
         .stderr_null()
         .read()
         .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))
+}
+
+/// Removes a directory if it is there.
+pub fn remove_all(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Measures the time that some work takes, and says it: a later failure would lose it.

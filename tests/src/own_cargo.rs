@@ -1,6 +1,6 @@
 //! The Cargo that a user has: rustup's, typed in a clone of the workspace.
 
-use crate::cold::{Cold, seconds};
+use crate::cold::{Cold, remove_all, seconds};
 use anyhow::{Context, Result, ensure};
 use crateyard_plan::Plan;
 use crateyard_unit::TargetKind;
@@ -31,9 +31,7 @@ impl OwnCargo {
     /// When rustup has no toolchain of the release that `lock`, a `toolchain.lock`, pins.
     pub fn new(cold: &Cold, plan: &Plan, lock: &Path) -> Result<Self> {
         let clone = cold.place.join("own-cargo");
-        if clone.exists() {
-            fs::remove_dir_all(&clone)?;
-        }
+        remove_all(&clone)?;
         duct::cmd!("git", "clone", "--quiet", &cold.workspace, &clone).run()?;
         let text = fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
         let Lock { release } = serde_json::from_slice(&text)?;
@@ -64,10 +62,7 @@ impl OwnCargo {
     /// # Errors
     /// When Cargo fails. Cargo's output then stands above.
     pub fn cold(&self) -> Result<f64> {
-        match fs::remove_dir_all(self.clone.join("target")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        remove_all(&self.clone.join("target"))?;
         self.build()
     }
 

@@ -154,10 +154,7 @@ fn answer(seen: &Seen, fault: Fault) -> Outcome {
             "token_endpoint": format!("{login}/token"),
         }));
     }
-    let token = seen
-        .authorization
-        .as_deref()
-        .and_then(|it| it.strip_prefix("Bearer "));
+    let token = seen.bearer();
     let tokens = [
         SECRET_TOKEN,
         FEDERATED_TOKEN,

@@ -282,10 +282,7 @@ fn exchange(form: &str) -> Outcome {
 }
 
 fn kms(method: &str, path: &str, query: &str, seen: &Seen, fault: Fault) -> Outcome {
-    let token = seen
-        .authorization
-        .as_deref()
-        .and_then(|it| it.strip_prefix("Bearer "));
+    let token = seen.bearer();
     let tokens = [
         ACCOUNT_TOKEN,
         USER_TOKEN,

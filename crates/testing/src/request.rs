@@ -18,6 +18,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Returns the token of the header `Authorization: Bearer TOKEN`.
+    pub fn bearer(&self) -> Option<&str> {
+        self.authorization.as_deref()?.strip_prefix("Bearer ")
+    }
+
     /// Whether it has this method and `part` in its path.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.path.contains(part)

@@ -197,13 +197,10 @@ impl State {
             "/api/v2/signingCert" if faults.refuses => {
                 Answer::new(401).body(r#"{"code":16,"message":"the token is not good enough"}"#)
             }
-            "/api/v2/signingCert" => {
-                let bearer = seen.authorization.as_deref();
-                self.authority.answer(&body, bearer, &faults)
-            }
+            "/api/v2/signingCert" => self.authority.answer(&body, seen.bearer(), &faults),
             "/api/v1/log/entries" => self.log.answer(&body, &faults),
             path if path.starts_with("/token?") && path.ends_with("&audience=sigstore") => {
-                if seen.authorization.as_deref() != Some(&format!("Bearer {REQUEST_TOKEN}")) {
+                if seen.bearer() != Some(REQUEST_TOKEN) {
                     return Answer::new(401);
                 }
                 let workflow = "team/shop/.github/workflows/release.yml@refs/tags/v1";

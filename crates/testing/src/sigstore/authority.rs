@@ -81,7 +81,6 @@ impl Authority {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let own = text(&request["credentials"]["oidcIdentityToken"]);
         // cosign sends the token in the header.
-        let bearer = bearer.and_then(|it| it.strip_prefix("Bearer "));
         let token = bearer.unwrap_or(&own);
         let claims = token.split('.').nth(1).unwrap_or_default();
         let claims = URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();
