@@ -114,7 +114,9 @@ impl Case {
         // Cargo has nothing to download here, because its cache has the crate.
         command
             .env("CARGO", "true")
-            .env("CARGO_HOME", self.path().join("cargo"));
+            .env("CARGO_HOME", self.path().join("cargo"))
+            // The user's cache may keep bootstrap programs, which `fetch` would add.
+            .env("XDG_CACHE_HOME", self.path().join("cache"));
         command
     }
 

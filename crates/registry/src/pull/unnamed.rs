@@ -30,11 +30,15 @@ impl Unnamed {
         options.custom_flags(libc::O_TMPFILE);
         let directory = directory.to_owned();
         match options.open(&directory) {
-            Ok(file) => Ok(Unnamed {
-                directory,
-                file,
-                named: None,
-            }),
+            Ok(file) => {
+                // `replace` gives the file a temporary name, which another pull must leave alone.
+                lock(&file, libc::LOCK_EX | libc::LOCK_NB)?;
+                Ok(Unnamed {
+                    directory,
+                    file,
+                    named: None,
+                })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             Err(_) => Unnamed::create_named(directory),
         }
@@ -192,6 +196,24 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), b"third");
             assert_eq!(names(directory.path()), ["whole"]);
             std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_temporary_name_is_removed_only_after_its_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".new-1");
+        for by_name in [false, true] {
+            let file = match by_name {
+                false => Unnamed::create(directory.path()).unwrap(),
+                true => Unnamed::create_named(directory.path().to_owned()).unwrap(),
+            };
+            file.link(&path).unwrap();
+            remove_abandoned(&path);
+            assert!(path.exists(), "its process is about to rename it");
+            drop(file);
+            remove_abandoned(&path);
+            assert!(!path.exists());
         }
     }
 
