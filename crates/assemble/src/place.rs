@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use crateyard_disk::modified;
 use crateyard_flake::is_named;
-use crateyard_image::beneath::modified;
 use crateyard_oci::{Budget, Layout, Platform, Reference};
 use crateyard_workspace::{described, state::State};
 

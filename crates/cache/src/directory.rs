@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crateyard_image::beneath::{self, Entry};
+use crateyard_disk::Entry;
 
 use crate::error::{Error, Result};
 use crate::retention::{Collected, Retention, reachable};
@@ -74,7 +74,7 @@ impl Directory {
     /// Fails if the disk is full.
     pub fn name_build(&self, name: &str, paths: &BTreeSet<StorePath>) -> Result<()> {
         let text: String = paths.iter().map(|path| format!("{path}\n")).collect();
-        beneath::Directory::create(&self.path)
+        crateyard_disk::Directory::create(&self.path)
             .and_then(|directory| directory.write(Path::new(BUILDS).join(name), text.as_bytes()))
             .map_err(Error::io("name a build in", &self.path))
     }
@@ -147,7 +147,7 @@ impl Directory {
     /// Removes the archives that no narinfo names, and returns how many bytes they had.
     fn sweep(
         &self,
-        directory: &beneath::Directory,
+        directory: &crateyard_disk::Directory,
         wanted: &HashSet<String>,
         retention: &Retention,
     ) -> Result<u64> {
@@ -187,7 +187,10 @@ impl Directory {
     }
 
     /// Maps the hash of each path to its narinfo and the narinfo's file.
-    fn infos(&self, directory: &beneath::Directory) -> Result<HashMap<String, (NarInfo, Entry)>> {
+    fn infos(
+        &self,
+        directory: &crateyard_disk::Directory,
+    ) -> Result<HashMap<String, (NarInfo, Entry)>> {
         let mut infos = HashMap::new();
         for file in self.files(directory)? {
             let name = file.name.to_string_lossy().into_owned();
@@ -202,8 +205,8 @@ impl Directory {
     }
 
     /// Opens the directory. Returns `None` if it does not exist.
-    fn open(&self) -> Result<Option<beneath::Directory>> {
-        match beneath::Directory::open(&self.path) {
+    fn open(&self) -> Result<Option<crateyard_disk::Directory>> {
+        match crateyard_disk::Directory::open(&self.path) {
             Ok(directory) => Ok(Some(directory)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("open", &self.path)(error)),
@@ -212,22 +215,22 @@ impl Directory {
 
     fn below(
         &self,
-        directory: &beneath::Directory,
+        directory: &crateyard_disk::Directory,
         name: &str,
-    ) -> Result<Option<beneath::Directory>> {
+    ) -> Result<Option<crateyard_disk::Directory>> {
         directory
             .directory(name)
             .map_err(Error::io("open", self.path.join(name)))
     }
 
-    fn files(&self, directory: &beneath::Directory) -> Result<Vec<Entry>> {
+    fn files(&self, directory: &crateyard_disk::Directory) -> Result<Vec<Entry>> {
         let failed = Error::io("read", directory.path());
         directory.files().map_err(failed)
     }
 
     fn remove(
         &self,
-        directory: &beneath::Directory,
+        directory: &crateyard_disk::Directory,
         name: impl AsRef<std::ffi::OsStr>,
     ) -> Result<()> {
         let failed = Error::io("remove", directory.path().join(name.as_ref()));
@@ -235,7 +238,7 @@ impl Directory {
     }
 }
 
-fn read_info(directory: &beneath::Directory, hash: &str) -> Result<Option<NarInfo>> {
+fn read_info(directory: &crateyard_disk::Directory, hash: &str) -> Result<Option<NarInfo>> {
     let name = format!("{hash}{NARINFO}");
     let place = directory.path().join(&name);
     let read = directory.read(&name, MAX_SIZE);

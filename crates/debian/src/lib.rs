@@ -37,7 +37,6 @@
 pub mod apt;
 pub mod control;
 pub mod deb;
-pub mod file;
 pub mod index;
 pub mod keys;
 pub mod lock;

@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::file::write_atomically;
-
 /// The format's version.
 pub const VERSION: u32 = 1;
 
@@ -122,7 +120,7 @@ impl Lock {
 
     /// Writes the lock, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), LockError> {
-        write_atomically(path, self.to_text().as_bytes()).map_err(|source| LockError::Io {
+        crateyard_disk::write(path, self.to_text().as_bytes()).map_err(|source| LockError::Io {
             path: path.to_owned(),
             source,
         })

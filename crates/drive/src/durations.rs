@@ -3,11 +3,12 @@
 //! A name survives an edit, so an earlier measurement predicts the next one. The measurements are
 //! in a JSON file below `$XDG_STATE_HOME`, never in a store.
 
-use crate::{Error, Result, pipelining};
+use crate::{Result, pipelining};
+use crateyard_nix::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The version of the file's format.
@@ -79,7 +80,7 @@ impl Durations {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(state(path, error)),
+            Err(error) => return Err(Error::io("read", path)(error).into()),
         };
         let file = serde_json::from_slice::<File>(&text).ok();
         let known = file.filter(|file| file.version == FORMAT);
@@ -155,24 +156,14 @@ impl Durations {
 /// # Errors
 /// Fails if the file can't be written.
 pub fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
-    let write = || {
+    let write = || -> std::io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut file, document)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        let mut text = serde_json::to_vec(document)?;
+        text.push(b'\n');
+        crateyard_disk::write(path, &text)
     };
-    write().map_err(|error| state(path, error))
-}
-
-fn state(path: &Path, source: std::io::Error) -> Error {
-    Error::State {
-        path: path.to_owned(),
-        source,
-    }
+    write().map_err(|error| Error::io("write", path)(error).into())
 }
 
 /// The suffixes after the version in a unit's name that are the same for other versions.

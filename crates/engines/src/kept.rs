@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use crateyard_image::beneath::{Directory, modified};
+use crateyard_disk::{Directory, modified};
 use crateyard_image::spec::LayerSpec;
 use crateyard_oci::{Descriptor, Digest};
 use crateyard_workspace::state::State;

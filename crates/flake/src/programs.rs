@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use crateyard_nix::{Store, name_of, nar};
 use crateyard_workspace::state;
 

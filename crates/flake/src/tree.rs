@@ -10,7 +10,7 @@
 
 use super::inputs::Inputs;
 use anyhow::{Context, Result};
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use crateyard_workspace::{git, mirror, state};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};

@@ -3,7 +3,7 @@
 //! The crate has two halves.
 //!
 //! *Making* images: [`spec`] holds the files that the Nix side writes, [`layer`] turns a layer
-//! specification into one compressed blob, [`assemble`] joins layers and configuration into an OCI
+//! specification into one compressed blob, [`layout`] joins layers and configuration into an OCI
 //! image layout, [`multi`] joins layouts of several platforms, [`archive`] writes a layout as one
 //! tar file, [`attestation`] documents an image's contents, and [`import`] copies images of others.
 //! All of them are deterministic: the bytes depend on the specification and on the files that it
@@ -16,11 +16,9 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
-pub mod assemble;
 pub mod attestation;
 pub mod auditable;
 pub mod base;
-pub mod beneath;
 pub mod compress;
 pub mod deb;
 pub mod diff;
@@ -28,6 +26,7 @@ mod error;
 pub mod files;
 pub mod import;
 pub mod layer;
+pub mod layout;
 pub mod license;
 pub mod multi;
 pub mod output;

@@ -21,7 +21,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use crateyard_image::text::{clean_json, clean_lines};
 
-pub use crateyard_image::text::{clean, clean_log};
+pub use crateyard_image::text::{clean, clean_log, shortened};
 pub use pulse::{INTERVAL, Pulse};
 
 /// Prints a warning to standard error: there is a problem, but the command continues.
@@ -38,7 +38,7 @@ macro_rules! note {
 
 /// Prints a message of a kind to standard error.
 pub fn say(kind: &str, message: &str) {
-    // A message that nobody can read is no reason to end the command.
+    // A message that nobody can read is not a reason to end the command.
     let _ = writeln!(io::stderr(), "{kind}: {}", clean_lines(message));
 }
 
@@ -103,7 +103,7 @@ fn line(row: &[String], widths: &[usize], indent: &str, right: &[usize]) -> Stri
     line
 }
 
-/// Prints the output of `write`. It is no error if a reader, such as `head`, stops reading.
+/// Prints the output of `write`. It is not an error if a reader, such as `head`, stops reading.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
@@ -112,7 +112,7 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
     }
 }
 
-/// Prints to standard output. It is no error if a reader, such as `head`, stops reading.
+/// Prints to standard output. It is not an error if a reader, such as `head`, stops reading.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -149,17 +149,8 @@ pub fn write_to(out: &Path, text: &str) -> Result<()> {
     if out == Path::new("-") {
         return print(text);
     }
-    let save = || -> std::io::Result<()> {
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(out)?;
-        Ok(())
-    };
-    save().with_context(|| format!("cannot write {}", out.display()))
+    crateyard_disk::write(out, text.as_bytes())
+        .with_context(|| format!("cannot write {}", out.display()))
 }
 
 /// Returns `+` for a new entry, `-` for a removed one, `~` for a changed one.

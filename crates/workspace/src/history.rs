@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use crateyard_disk::Directory;
 use crateyard_image::attestation::{self, PROVENANCE};
-use crateyard_image::beneath::Directory;
 use crateyard_oci::{Layout, Platform, media_type};
 use crateyard_terminal::note;
 
@@ -14,7 +14,7 @@ use crate::state::State;
 /// The provenance of the last build.
 const LAST: &str = "last.json";
 /// The size of the largest provenance that is read, in bytes.
-const MAX_PROVENANCE: u64 = 64 << 20;
+pub const MAX_PROVENANCE: u64 = 64 << 20;
 /// The provenance of the last earlier build with other inputs.
 const BEFORE: &str = "before.json";
 

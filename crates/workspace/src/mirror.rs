@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use crateyard_image::beneath::{Directory, is_directory};
+use crateyard_disk::{Directory, is_directory};
 use rustix::fs::{FileType, Stat, Timespec};
 
 /// The time after a file's change within which it may change again without getting a new time.

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use sha2::{Digest, Sha256};
 
 use crate::git;

@@ -1,12 +1,10 @@
 //! `assemble dockerfile`: writes the description as a Dockerfile, a bake file and an ignore file.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use crateyard_terminal::print_line;
+use anyhow::{Result, bail};
+use crateyard_terminal::{print_line, write_to};
 
 /// Write Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
 #[derive(clap::Args)]
@@ -36,7 +34,7 @@ pub fn run(args: Args) -> Result<()> {
         if args.check {
             drifted.push(difference(name, there.as_deref(), &text));
         } else {
-            write(&path, &text).with_context(|| format!("can't write `{}`", path.display()))?;
+            write_to(&path, &text)?;
             print_line(format!("wrote {}", path.display()))?;
         }
     }
@@ -66,18 +64,4 @@ fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
         }
     }
     format!("{name}:{}: expected the end of the file", number + 1)
-}
-
-/// Writes a temporary file beside `path` and renames it, so that `path` is never incomplete.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

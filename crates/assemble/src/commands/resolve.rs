@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::manifest::Edit;
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use crateyard_terminal::{note, print_json};
 use serde::Serialize;
 

@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use crateyard_terminal::clean_log;
 use crateyard_workspace::state::State;
 use sha2::{Digest, Sha256};
+
+use super::files::MAX_FILE;
 
 /// Whether a file has a name of compose's files: `compose.yaml`, `docker-compose.prod.yml`.
 pub fn is_compose(name: &str) -> bool {
@@ -80,8 +82,6 @@ pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
 
 /// The directory of resolved files, below the workspace's state.
 const PLACE: &str = "deployed/compose";
-/// The size limit for reading a resolved file, in bytes.
-const MAX_FILE: u64 = 16 << 20;
 /// The number of digits of the hash in a file's name.
 const DIGITS: usize = 16;
 

@@ -9,7 +9,7 @@ use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::quadlet;
-use crateyard_image::beneath::Directory;
+use crateyard_disk::Directory;
 use crateyard_terminal::clean_log;
 
 /// The size limit for reading a unit, in bytes.

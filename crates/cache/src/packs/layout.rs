@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crateyard_image::beneath;
 use crateyard_oci::{Digest, Document, Layout, Stored, media_type};
 use serde_json::json;
 
@@ -49,7 +48,7 @@ impl PackDirectory {
     /// Fails if the directory can't be written.
     pub fn lock(&self) -> Result<Lock> {
         let open = || {
-            let directory = beneath::Directory::create(&self.path)?;
+            let directory = crateyard_disk::Directory::create(&self.path)?;
             directory.make_directory(BLOBS)?;
             directory.lock(".lock")
         };
@@ -192,8 +191,8 @@ impl PackDirectory {
             .map_err(Error::io("write", self.path.join(name)))
     }
 
-    fn open(&self) -> Result<beneath::Directory> {
-        beneath::Directory::open(&self.path).map_err(Error::io("open", &self.path))
+    fn open(&self) -> Result<crateyard_disk::Directory> {
+        crateyard_disk::Directory::open(&self.path).map_err(Error::io("open", &self.path))
     }
 
     fn damaged(&self, reason: String) -> Error {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use crateyard_debian::file::write_atomically;
 use crateyard_description::Description;
 use crateyard_fetch::downloads::download;
 use crateyard_nix::{Store, sha256_of};
@@ -41,7 +40,8 @@ pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> 
         std::fs::read_to_string(&file)? == description.source.text(),
         "{shown} changed while its downloads were hashed; run this again"
     );
-    write_atomically(&file, text.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
+    crateyard_disk::write(&file, text.as_bytes())
+        .with_context(|| format!("cannot write {shown}"))?;
     for ((part, each), hash) in unpinned.iter().zip(&hashes) {
         let architecture = each.architecture.as_deref().unwrap_or("all");
         print_line(format!(
