@@ -1,8 +1,7 @@
 //! Asks caches that only Nix can read, such as S3, with `nix path-info`.
 
-use crateyard_nix::{NarInfo, StorePath, environment};
+use crateyard_nix::{NarInfo, StorePath, environment, process};
 use serde_json::Value;
-use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::{Error, Result};
@@ -22,14 +21,13 @@ pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> 
             .stdin(Stdio::null());
         let output = command
             .output()
-            .map_err(Error::io("start", Path::new("nix")))?;
+            .map_err(crateyard_nix::Error::start("nix"))?;
         let failed = |reason: String| Error::Unreachable {
             url: url.to_owned(),
             reason,
         };
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(said.trim().trim_start_matches("error: ").to_owned()));
+            return Err(failed(process::said(&output.stderr)));
         }
         let value: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| failed(format!("nix path-info printed malformed JSON: {error}")))?;

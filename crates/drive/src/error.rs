@@ -1,12 +1,11 @@
 //! Errors of driving a build.
 
-use std::io;
 use std::path::PathBuf;
 
 /// An error of driving a build.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A derivation can't be read.
+    /// A derivation or a file of the machine's state can't be used, or Nix can't be started.
     #[error(transparent)]
     Nix(#[from] crateyard_nix::Error),
     /// A derivation depends on itself.
@@ -14,14 +13,6 @@ pub enum Error {
     Cycle {
         /// A task of the cycle.
         name: String,
-    },
-    /// A process of Nix can't be started.
-    #[error("cannot start {program}")]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// The cause.
-        source: io::Error,
     },
     /// A process of Nix ended or violated the protocol.
     #[error("nix-store --serve stopped answering ({reason}){}", said(.log))]
@@ -42,14 +33,6 @@ pub enum Error {
     /// The build was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// A file of the machine's state can't be read or written.
-    #[error("cannot use {path}")]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
     /// A file is not the record of a build, or has another version.
     #[error("{path} is not a build record of this version; run assemble build again")]
     Record {

@@ -12,7 +12,7 @@ mod log;
 mod wire;
 
 use self::wire::{Message, Streams};
-use crate::{Error, Result, scratch};
+use crate::{Result, scratch};
 use crateyard_nix::{Recipe, Store, environment, process};
 use std::collections::BTreeSet;
 use std::io;
@@ -103,11 +103,8 @@ impl Launch {
         }
         process::end_with_parent(&mut command);
         process::shield_from_terminal(&mut command);
-        let start = |source| Error::Start {
-            program: self.program.clone(),
-            source,
-        };
-        let mut child = command.spawn().map_err(start)?;
+        let start = crateyard_nix::Error::start(&self.program);
+        let mut child = command.spawn().map_err(&start)?;
         match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
             (Some(input), Some(output), Some(errors)) => Ok(Server {
                 streams: Streams::new(input, output, errors),
@@ -116,7 +113,7 @@ impl Launch {
                 keep_failed: self.keep_failed,
                 is_direct: self.is_direct,
             }),
-            _ => Err(start(io::ErrorKind::BrokenPipe.into())),
+            _ => Err(start(io::ErrorKind::BrokenPipe.into()).into()),
         }
     }
 }

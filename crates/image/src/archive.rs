@@ -45,7 +45,7 @@ pub fn save(layout: &Layout, selection: &Selection, path: &Path) -> Result<()> {
     let mut output = OutputFile::create(path)?;
     let mut buffer = BufWriter::with_capacity(1 << 20, output.file());
     write(layout, selection, &mut buffer)?;
-    buffer.flush().map_err(Error::io("cannot write", path))?;
+    buffer.flush().map_err(Error::io("write", path))?;
     drop(buffer);
     output.finish()
 }
@@ -288,5 +288,5 @@ impl Archive<'_> {
 }
 
 fn stream_failed(what: &str) -> impl FnOnce(io::Error) -> Error {
-    Error::io("cannot write to the archive:", Path::new(what))
+    Error::io("write to the archive:", Path::new(what))
 }

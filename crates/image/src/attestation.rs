@@ -87,7 +87,7 @@ struct Nested {
 pub(crate) fn write(output: &OutputDir, subject: &Subject<'_>, inputs: &InputsSpec) -> Result<()> {
     let place = directory(subject.platform);
     let path = output.path().join(&place);
-    fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
+    fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
     let nested = nested(inputs, subject.platform)?;
     let bom = Bom::new(subject, inputs, &nested)?;
     let sbom = spdx::document(&bom);
@@ -110,7 +110,7 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
         if let Some(bytes) = read(layout, platform, name)? {
             let place = directory(platform);
             let path = output.path().join(&place);
-            fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
             output.write(&format!("{place}/{name}"), &bytes)?;
         }
     }

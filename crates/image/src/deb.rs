@@ -128,7 +128,7 @@ fn is_package_name(name: &str) -> bool {
 /// Turns an error of `debian` about a file into the crate's own.
 fn explain(path: &Path, error: DebError) -> Error {
     match error {
-        DebError::Open { source, .. } => Error::io("cannot open", path)(source),
+        DebError::Open { source, .. } => Error::io("open", path)(source),
         DebError::Damaged(problem) => Error::damaged(path.display().to_string(), problem),
         DebError::Member { member, source } => {
             let problem = format!("{member}: {source}");

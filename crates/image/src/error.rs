@@ -40,8 +40,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes a function that turns an [`io::Error`] into an error that names the file, for
     /// `map_err`.
-    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
-        let wrap = crateyard_oci::Error::io(doing, path);
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+        let wrap = crateyard_oci::Error::io(action, path);
         move |source| wrap(source).into()
     }
 

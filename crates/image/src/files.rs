@@ -31,7 +31,7 @@ const DATA_BASE: u64 = 32 << 20;
 /// The memory that a crate takes.
 const CRATE: u64 = 150;
 /// The largest number of links to follow to a file.
-const LINKS: usize = 40;
+pub(crate) const LINKS: usize = 40;
 
 /// The facts to find out about files besides those in the tar headers. Each costs time.
 #[derive(Debug, Clone, Default)]
@@ -167,7 +167,7 @@ impl Listing {
             stream.next_entry()?;
         }
         let copied = io::copy(&mut stream.reader, out);
-        copied.map_err(Error::io("cannot copy", std::path::Path::new(path)))
+        copied.map_err(Error::io("copy", std::path::Path::new(path)))
     }
 
     fn add_layer(

@@ -191,8 +191,8 @@ fn write(
     threads: usize,
 ) -> Result<LayerRecord> {
     let path = output.path().join(BLOB);
-    let cannot_write = || Error::io("cannot write", &path);
-    let file = File::create(&path).map_err(Error::io("cannot create", &path))?;
+    let cannot_write = || Error::io("write", &path);
+    let file = File::create(&path).map_err(Error::io("create", &path))?;
     let blob = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
     let compressor = Compressor::new(blob, spec.compression, threads).map_err(|error| {
         Error::spec(
@@ -206,7 +206,7 @@ fn write(
     for (path, node) in gathered.tree.nodes() {
         let header = node.header(path, spec.epoch);
         forbidden.check_link(path, header.link)?;
-        let failed = Error::io("cannot add", &Path::new("/").join(path));
+        let failed = Error::io("add", &Path::new("/").join(path));
         let mut content = forbidden.watch(node.reader(spool)?);
         let appended = writer.append(&header, &mut content);
         forbidden.check_content(path, &content)?;

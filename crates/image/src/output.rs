@@ -52,14 +52,11 @@ impl OutputDir {
         let place = match beside {
             Ok(directory) => Place::Beside(directory),
             Err(error) if may_only_write_in_place(&error) => {
-                fs::create_dir_all(&destination)
-                    .map_err(Error::io("cannot create", &destination))?;
+                fs::create_dir_all(&destination).map_err(Error::io("create", &destination))?;
                 Place::InPlace(destination.clone())
             }
             Err(error) => {
-                return Err(Error::io("cannot create a directory beside", &destination)(
-                    error,
-                ));
+                return Err(Error::io("create a directory beside", &destination)(error));
             }
         };
         let mut output = OutputDir {
@@ -86,8 +83,8 @@ impl OutputDir {
     /// When the disk is full or the file can't be written.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path().join(path);
-        let mut file = File::create(&path).map_err(Error::io("cannot create", &path))?;
-        io::Write::write_all(&mut file, bytes).map_err(Error::io("cannot write", &path))?;
+        let mut file = File::create(&path).map_err(Error::io("create", &path))?;
+        io::Write::write_all(&mut file, bytes).map_err(Error::io("write", &path))?;
         sync(&file, &path)
     }
 
@@ -104,7 +101,7 @@ impl OutputDir {
             make_readable(directory.path())?;
             let renamed = fs::rename(directory.path(), &self.destination);
             renamed.map_err(Error::io(
-                "cannot rename the finished output to",
+                "rename the finished output to",
                 &self.destination,
             ))?;
             directory.disable_cleanup(true);
@@ -143,7 +140,7 @@ impl OutputFile {
         let file = tempfile::Builder::new()
             .prefix(&temporary_prefix(&destination))
             .tempfile_in(parent(&destination))
-            .map_err(Error::io("cannot create a file beside", &destination))?;
+            .map_err(Error::io("create a file beside", &destination))?;
         // The lock lives as long as the open file.
         let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
         Ok(OutputFile { file, destination })
@@ -163,10 +160,10 @@ impl OutputFile {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         file.as_file()
             .set_permissions(permissions)
-            .map_err(Error::io("cannot set the mode of", &destination))?;
+            .map_err(Error::io("set the mode of", &destination))?;
         sync(file.as_file(), &destination)?;
         file.persist(&destination).map_err(|error| {
-            Error::io("cannot rename the finished output to", &destination)(error.error)
+            Error::io("rename the finished output to", &destination)(error.error)
         })?;
         sync_directory(&parent(&destination))
     }
@@ -180,7 +177,7 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     if is_in_store(path) {
         return Ok(());
     }
-    file.sync_all().map_err(Error::io("cannot write", path))
+    file.sync_all().map_err(Error::io("write", path))
 }
 
 /// Whether a path lies in the store of a derivation's builder.
@@ -189,7 +186,7 @@ fn is_in_store(path: &Path) -> bool {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(Error::io("cannot make absolute", path))
+    std::path::absolute(path).map_err(Error::io("make absolute", path))
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -231,7 +228,7 @@ fn remove_leftovers(destination: &Path) {
 fn refuse_existing(destination: &Path) -> Result<()> {
     let first = match fs::read_dir(destination) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("cannot write to", destination)(error)),
+        Err(error) => return Err(Error::io("write to", destination)(error)),
         Ok(mut entries) => entries.next(),
     };
     if first.is_none() {
@@ -254,15 +251,13 @@ fn may_only_write_in_place(error: &io::Error) -> bool {
 /// Makes a result readable for everybody: temporary directories are private.
 fn make_readable(path: &Path) -> Result<()> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(path, permissions).map_err(Error::io("cannot set the mode of", path))
+    fs::set_permissions(path, permissions).map_err(Error::io("set the mode of", path))
 }
 
 fn sync_directories(path: &Path) -> Result<()> {
-    for entry in fs::read_dir(path).map_err(Error::io("cannot list", path))? {
-        let entry = entry.map_err(Error::io("cannot list", path))?;
-        let kind = entry
-            .file_type()
-            .map_err(Error::io("cannot look at", path))?;
+    for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+        let entry = entry.map_err(Error::io("list", path))?;
+        let kind = entry.file_type().map_err(Error::io("look at", path))?;
         if kind.is_dir() {
             sync_directories(&entry.path())?;
         }
@@ -271,6 +266,6 @@ fn sync_directories(path: &Path) -> Result<()> {
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    let directory = File::open(path).map_err(Error::io("cannot open", path))?;
+    let directory = File::open(path).map_err(Error::io("open", path))?;
     sync(&directory, path)
 }

@@ -1,6 +1,6 @@
 //! The files between the Nix side and the `image` program, version 1.
 //!
-//! Four go in: [`LayerSpec`] for `image layer`, [`ImageSpec`] for `image assemble`, [`IndexSpec`]
+//! Four go in: [`LayerSpec`] for `image layer`, [`ImageSpec`] for `image layout`, [`IndexSpec`]
 //! for `image index`, [`BaseSpec`] for `image base`. Two come out beside each layer's blob:
 //! [`LayerRecord`] (`layer.json`) and [`LayerEntries`] (`entries.json`). All are JSON objects with
 //! `"version": 1`; unknown fields are errors. Paths in the image are absolute
@@ -59,11 +59,9 @@ pub fn locate(argument: &str) -> Result<PathBuf> {
 /// # Errors
 /// When the file can't be read, does not match the type, or has another version.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| {
-        let what = path.display().to_string();
-        crateyard_oci::Error::Json { what, source }.into()
-    })
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let read = serde_json::from_slice(&bytes);
+    Ok(read.map_err(crateyard_oci::Error::json(path.display().to_string()))?)
 }
 
 /// The facts about a finished layer: `layer.json` beside its `blob`.
@@ -278,7 +276,7 @@ pub struct IndexSpec {
     /// The image's references.
     #[serde(default)]
     pub references: Vec<String>,
-    /// The layout directories that `image assemble` made, one for each platform.
+    /// The layout directories that `image layout` made, one for each platform.
     pub layouts: Vec<PathBuf>,
     /// Annotations of the index.
     #[serde(default)]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
 
-use crate::{Error, Result, environment};
+use crate::{Error, Result, environment, process};
 
 /// The program that opens a store, and so creates it.
 const PROGRAM: &str = "nix-store";
@@ -127,17 +127,16 @@ impl Place {
             .env("NIX_STATE_DIR", state)
             .stdin(lock)
             .output();
-        let output = output.map_err(|source| Error::Start {
-            program: PROGRAM.into(),
-            source,
-        })?;
+        let output = output.map_err(Error::start(PROGRAM))?;
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::Creation {
-            path: self.state.clone(),
-            reason: said.trim().trim_start_matches("error: ").to_owned(),
+        Err(Error::Failed {
+            program: format!(
+                "{PROGRAM} --init, for the state in {}",
+                self.state.display()
+            ),
+            reason: process::said(&output.stderr),
         })
     }
 

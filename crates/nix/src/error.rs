@@ -1,7 +1,7 @@
 //! Errors of this crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of reading or changing a store or a cache.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Error {
         /// The fault, and the expected form.
         reason: String,
     },
-    /// A narinfo, the output of a program of Nix, or a part of a cache is damaged.
+    /// A narinfo, a `.drv` file, the output of a program of Nix, or a part of a cache is damaged.
     #[error("{place}: {reason}")]
     Damaged {
         /// The file, the program, or the part of a cache.
@@ -34,24 +34,6 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: io::Error,
-    },
-    /// A `.drv` file can't be read.
-    #[error("cannot read the derivation {path}")]
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file is not a derivation.
-    #[error("{path} is not a derivation: {message} at byte {position}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The parser's expectation.
-        message: &'static str,
-        /// The position of the error, in bytes.
-        position: usize,
     },
     /// The outputs of a derivation get their paths only when they are built.
     #[error("the output paths of {path} are not known before it is built (content-addressed)")]
@@ -70,7 +52,7 @@ pub enum Error {
     /// A program of Nix failed.
     #[error("{program} failed: {reason}")]
     Failed {
-        /// The program.
+        /// The program, and its task if that does not follow from the message.
         program: String,
         /// Its message.
         reason: String,
@@ -84,14 +66,6 @@ pub enum Error {
         added: String,
         /// The expected path.
         expected: String,
-    },
-    /// Nix failed to create a store.
-    #[error("cannot create the store with its state in {}: {reason}", path.display())]
-    Creation {
-        /// The directory of the state.
-        path: PathBuf,
-        /// Nix's message.
-        reason: String,
     },
 }
 
@@ -113,6 +87,15 @@ impl Error {
         Error::Damaged {
             place: place.into(),
             reason: reason.into(),
+        }
+    }
+
+    /// Returns a function that names the program of Nix that an I/O error kept from starting.
+    pub fn start(program: impl AsRef<Path>) -> impl Fn(io::Error) -> Error {
+        let program = program.as_ref().display().to_string();
+        move |source| Error::Start {
+            program: program.clone(),
+            source,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Child processes that do not outlive this one.
+//! Processes of Nix: they do not outlive this one, and their messages are read.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -28,6 +28,13 @@ pub fn end_with_parent(command: &mut Command) {
 /// terminal, and stops the child in an orderly way.
 pub fn shield_from_terminal(command: &mut Command) {
     command.process_group(0);
+}
+
+/// Returns the message of a failed program of Nix from its standard error, without the word
+/// `error:` before it.
+pub fn said(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.trim().trim_start_matches("error: ").to_owned()
 }
 
 /// Asks a child to end, and kills it if it does not.

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 pub use ask::Registered;
 
-use crate::{Derivation, Error, Hash, Result, STORE, creation, derivation, environment};
+use crate::{Derivation, Error, Hash, Result, STORE, creation, derivation, environment, process};
 
 /// The number of paths for one call of nix-store. The command line must hold them all.
 const BATCH: usize = 1000;
@@ -76,14 +76,10 @@ impl Store {
     /// Fails if the file is missing or damaged, or if the paths of its outputs are not known yet.
     pub fn derivation(&self, path: &str) -> Result<Derivation> {
         let place = self.physical(path);
-        let text = fs::read(&place).map_err(|source| Error::Unreadable {
-            path: place.clone(),
-            source,
-        })?;
-        let read = derivation::parse(&text).map_err(|(message, position)| Error::Malformed {
-            path: place,
-            message,
-            position,
+        let text = fs::read(&place).map_err(Error::io("read", &place))?;
+        let read = derivation::parse(&text).map_err(|(message, position)| {
+            let reason = format!("not a derivation: {message} at byte {position}");
+            Error::damaged(place.display().to_string(), reason)
         })?;
         if read.outputs.values().any(|output| output.path.is_empty()) {
             let path = path.to_owned();
@@ -123,13 +119,10 @@ impl fmt::Display for Store {
 /// Runs a program of Nix, and returns the lines that it prints.
 fn run(command: &mut Command) -> Result<Vec<String>> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = match command.stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(source) => return Err(Error::Start { program, source }),
-    };
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(Error::start(&program))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let reason = said.trim().trim_start_matches("error: ").to_owned();
+        let reason = process::said(&output.stderr);
         return Err(Error::Failed { program, reason });
     }
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -8,22 +8,14 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
-    #[error("{doing} {}: {source}{}", path.display(), remedy_for(source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), remedy_for(source))]
     Io {
-        /// The failed action, such as `cannot read`.
-        doing: &'static str,
+        /// The action that failed, as a verb.
+        action: &'static str,
         /// The file or directory of the action.
         path: PathBuf,
         /// The operating system's answer.
         source: io::Error,
-    },
-    /// A JSON document is malformed.
-    #[error("{what} is not a valid document: {source}")]
-    Json {
-        /// The file or blob.
-        what: String,
-        /// The parser's message, with line and column.
-        source: serde_json::Error,
     },
     /// A file or blob is damaged or hostile.
     #[error("{what} is damaged: {problem}")]
@@ -76,10 +68,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Makes a function that turns an [`io::Error`] into [`Error::Io`], for `map_err`.
-    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    /// `action` is the verb after "cannot".
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_owned();
         move |source| Error::Io {
-            doing,
+            action,
             path,
             source,
         }
@@ -91,6 +84,13 @@ impl Error {
             what: what.into(),
             problem: problem.into(),
         }
+    }
+
+    /// Makes a function that turns the error of a JSON parser into an [`Error::Damaged`], for
+    /// `map_err`.
+    pub fn json(what: impl Into<String>) -> impl FnOnce(serde_json::Error) -> Error {
+        let what = what.into();
+        move |error| Error::damaged(what, format!("it is not a valid document: {error}"))
     }
 }
 

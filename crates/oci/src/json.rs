@@ -11,19 +11,13 @@ use crate::{Budget, Error, Result};
 /// # Errors
 /// None in practice: the types of this crate always serialize.
 pub fn to_bytes<T: Serialize>(document: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(document).map_err(|source| Error::Json {
-        what: "a document to be written".to_owned(),
-        source,
-    })
+    serde_json::to_vec(document).map_err(Error::json("a document to be written"))
 }
 
 /// Reads a document after the budget has paid for it.
 pub(crate) fn parse<T: DeserializeOwned>(budget: &Budget, what: &str, bytes: &[u8]) -> Result<T> {
     budget.document(what, bytes.len() as u64, values(bytes))?;
-    serde_json::from_slice(bytes).map_err(|source| Error::Json {
-        what: what.to_owned(),
-        source,
-    })
+    serde_json::from_slice(bytes).map_err(Error::json(what))
 }
 
 /// Returns an upper bound of the number of values in a document. A value of two bytes can take a

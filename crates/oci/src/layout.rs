@@ -71,7 +71,7 @@ impl Layout {
     /// When the path is none of these, or its index is damaged.
     pub fn open_within(path: &Path, budget: Arc<Budget>) -> Result<Layout> {
         let file = open(path)?;
-        let metadata = file.metadata().map_err(Error::io("cannot look at", path))?;
+        let metadata = file.metadata().map_err(Error::io("look at", path))?;
         let (store, index) = if metadata.is_dir() {
             let directory = Directory::new(path, file);
             let read = |name: &str| directory.read(name, &budget);
@@ -159,7 +159,7 @@ impl Layout {
     /// Reads a manifest and checks its digest.
     ///
     /// # Errors
-    /// When the manifest is missing or damaged, or the content is no manifest.
+    /// When the manifest is missing or damaged, or the content is not a manifest.
     pub fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest> {
         self.document(descriptor)
     }
@@ -167,7 +167,7 @@ impl Layout {
     /// Reads the configuration of an image and checks its digest.
     ///
     /// # Errors
-    /// When the configuration is missing or damaged, or the content is no configuration.
+    /// When the configuration is missing or damaged, or the content is not a configuration.
     pub fn config(&self, manifest: &Manifest) -> Result<ImageConfig> {
         self.document(&manifest.config)
     }
@@ -191,7 +191,7 @@ impl Layout {
     /// Returns an unchanged blob. Checks its size but not its digest.
     ///
     /// # Errors
-    /// When the blob is missing, has another size, or is no regular file.
+    /// When the blob is missing, has another size, or is not a regular file.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Stored> {
         let digest = &descriptor.digest;
         let blob = self.stored(digest)?.ok_or_else(|| Error::NotFound {
@@ -211,7 +211,7 @@ impl Layout {
     /// Returns the blob with a digest, of any size, or `None` if there is none.
     ///
     /// # Errors
-    /// When the blob is no regular file, or can't be opened.
+    /// When the blob is not a regular file, or can't be opened.
     pub fn stored(&self, digest: &Digest) -> Result<Option<Stored>> {
         match &self.store {
             Store::Directory(directory) => directory.blob(digest),
@@ -263,7 +263,7 @@ fn open(path: &Path) -> Result<File> {
     options
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32);
-    options.open(path).map_err(Error::io("cannot open", path))
+    options.open(path).map_err(Error::io("open", path))
 }
 
 fn read_index(

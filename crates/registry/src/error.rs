@@ -14,7 +14,8 @@ pub enum Error {
     #[error(transparent)]
     Digest(#[from] crateyard_oci::ParseDigestError),
 
-    /// The image on disk can't be read, or reading it would take too much.
+    /// An image or another file of this machine can't be read or written, or reading it would take
+    /// too much.
     #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
     Oci(#[from] crateyard_oci::Error),
 
@@ -52,17 +53,6 @@ pub enum Error {
     /// A request that failed for good: it was refused, or all retries failed.
     #[error(transparent)]
     Request(Box<Failure>),
-
-    /// A local file can't be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The action that failed, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause of the failure.
-        source: std::io::Error,
-    },
 }
 
 /// A request that failed for good: it was refused, or all retries failed.
@@ -111,7 +101,6 @@ impl Error {
                 Kind::Unreachable => 7,
                 Kind::Contradiction => 8,
             },
-            Error::Io { .. } => 1,
         }
     }
 
@@ -120,11 +109,7 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
-        move |source| Error::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| crateyard_oci::Error::io(action, &path)(source).into()
     }
 }
 
@@ -138,7 +123,7 @@ impl From<Failure> for Error {
 fn remedy(error: &crateyard_oci::Error) -> &'static str {
     use crateyard_oci::Error as Oci;
     match error {
-        Oci::Damaged { .. } | Oci::Json { .. } | Oci::NotFound { .. } => {
+        Oci::Damaged { .. } | Oci::NotFound { .. } => {
             "\n  try: write the layout again; it is damaged"
         }
         Oci::Unsupported { .. } => {

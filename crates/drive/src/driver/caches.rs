@@ -2,10 +2,10 @@
 
 use super::pool::{Job, Message, Pool};
 use super::{Context, Settings, TICK};
+use crate::Result;
 use crate::build_record::{Fetch, Span};
 use crate::event::Event;
 use crate::serve::Said;
-use crate::{Error, Result};
 use crateyard_nix::{environment, process};
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -73,10 +73,8 @@ fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     command.env("NIX_CONFIG", &launch.config);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     process::end_with_parent(&mut command);
-    let output = command.output().map_err(|source| Error::Start {
-        program: launch.program.clone(),
-        source,
-    })?;
+    let output = command.output();
+    let output = output.map_err(crateyard_nix::Error::start(&launch.program))?;
     Ok(listed(&String::from_utf8_lossy(&output.stderr)))
 }
 

@@ -82,7 +82,7 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     process::end_with_parent(&mut command);
     let run = command.output();
-    let run = run.map_err(|source| Error::Start { program, source })?;
+    let run = run.map_err(crateyard_nix::Error::start(&program))?;
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty());

@@ -41,10 +41,10 @@ pub(super) fn list(files: &[SourceFile]) -> String {
 }
 
 fn add(path: &str, from: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
-    let metadata = fs::symlink_metadata(from).map_err(Error::io("cannot look at", from))?;
+    let metadata = fs::symlink_metadata(from).map_err(Error::io("look at", from))?;
     if metadata.is_dir() {
-        for entry in fs::read_dir(from).map_err(Error::io("cannot list", from))? {
-            let entry = entry.map_err(Error::io("cannot list", from))?;
+        for entry in fs::read_dir(from).map_err(Error::io("list", from))? {
+            let entry = entry.map_err(Error::io("list", from))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let inner = if path.is_empty() {
@@ -57,7 +57,7 @@ fn add(path: &str, from: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
         return Ok(());
     }
     let digest = if metadata.is_symlink() {
-        let target = fs::read_link(from).map_err(Error::io("cannot read", from))?;
+        let target = fs::read_link(from).map_err(Error::io("read", from))?;
         Digest::of(target.as_os_str().as_bytes())
     } else {
         of_file(from)?
@@ -71,12 +71,12 @@ fn add(path: &str, from: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
 }
 
 fn of_file(path: &Path) -> Result<Digest> {
-    let mut file = fs::File::open(path).map_err(Error::io("cannot open", path))?;
+    let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = std::io::Read::read(&mut file, &mut buffer);
-        match read.map_err(Error::io("cannot read", path))? {
+        match read.map_err(Error::io("read", path))? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&buffer[..read]),
         }

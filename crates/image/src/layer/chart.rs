@@ -27,7 +27,7 @@ pub(super) fn add(tree: &mut Tree, at: &str, source: &ChartSource, epoch: u64) -
     let to = image_path(&format!("{at}.to"), &to)?;
     let package = chart
         .package(epoch)
-        .map_err(Error::io("cannot package", &source.from))?;
+        .map_err(Error::io("package", &source.from))?;
     let origin = format!("{at} (chart {} {})", chart.name, chart.version);
     tree.insert(to, file_node(Content::Bytes(package), 0o644, 0, 0, &origin))
 }
@@ -44,7 +44,7 @@ struct Chart {
 impl Chart {
     fn read(source: &ChartSource) -> Result<Chart> {
         let path = source.from.join(CHART_FILE);
-        let text = fs::read_to_string(&path).map_err(Error::io("cannot read", &path))?;
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let text = set_field(&text, "version", source.version.as_deref());
         let text = set_field(&text, "appVersion", source.app_version.as_deref());
         let required = |key: &str| {
@@ -107,8 +107,8 @@ fn collect(
     ignore: &IgnoreRules,
     files: &mut BTreeMap<String, PathBuf>,
 ) -> Result<()> {
-    for entry in fs::read_dir(directory).map_err(Error::io("cannot list", directory))? {
-        let entry = entry.map_err(Error::io("cannot list", directory))?;
+    for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
+        let entry = entry.map_err(Error::io("list", directory))?;
         let path = entry.path();
         let wrong = |problem: &str| {
             Error::spec(
@@ -120,7 +120,7 @@ fn collect(
         let name = entry.file_name().into_string();
         let name = name.map_err(|_| wrong("has a name that is not UTF-8"))?;
         let relative = format!("{prefix}{name}");
-        let kind = entry.file_type().map_err(Error::io("cannot read", &path))?;
+        let kind = entry.file_type().map_err(Error::io("read", &path))?;
         if ignore.ignores(&relative, kind.is_dir()) {
             continue;
         }
@@ -190,7 +190,7 @@ impl IgnoreRules {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Error::io("cannot read", &path)(error)),
+            Err(error) => return Err(Error::io("read", &path)(error)),
         };
         let numbered = text.lines().enumerate();
         let lines = [(0, "templates/.?*")].into_iter().chain(numbered);

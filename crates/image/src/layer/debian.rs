@@ -316,7 +316,7 @@ fn copy(content: &mut dyn Read, out: &mut dyn Write, what: &str) -> Result<()> {
             return Ok(());
         }
         out.write_all(&buffer[..read]).map_err(Error::io(
-            "cannot write a temporary file in",
+            "write a temporary file in",
             &std::env::temp_dir(),
         ))?;
     }

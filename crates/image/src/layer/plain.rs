@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result<()> {
     let to = file_path(&format!("{at}.to"), &source.to)?;
-    let metadata = fs::metadata(&source.from).map_err(Error::io("cannot read", &source.from))?;
+    let metadata = fs::metadata(&source.from).map_err(Error::io("read", &source.from))?;
     if !metadata.is_file() {
         return Err(Error::spec(
             format!("{at}.from"),
@@ -42,7 +42,7 @@ pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result
 /// Reads a program and adds the list of its crates.
 fn program(at: &str, source: &FileSource, crates: &LinkedCrates) -> Result<Content> {
     let path = &source.from;
-    let bytes = fs::read(path).map_err(Error::io("cannot read", path))?;
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
     let length = bytes.len() as u64;
     let patch = Patch::new(&bytes, crates).map_err(|problem| {
         Error::spec(
@@ -66,7 +66,7 @@ fn program(at: &str, source: &FileSource, crates: &LinkedCrates) -> Result<Conte
 
 pub(super) fn add_tree(tree: &mut Tree, at: &str, source: &TreeSource) -> Result<()> {
     let to = image_path(&format!("{at}.to"), &source.to)?;
-    let metadata = fs::metadata(&source.from).map_err(Error::io("cannot read", &source.from))?;
+    let metadata = fs::metadata(&source.from).map_err(Error::io("read", &source.from))?;
     if !metadata.is_dir() {
         return Err(Error::spec(
             format!("{at}.from"),
@@ -125,8 +125,8 @@ struct TreeCopy<'a> {
 
 impl TreeCopy<'_> {
     fn directory(&self, tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
-        for entry in fs::read_dir(from).map_err(Error::io("cannot list", from))? {
-            let entry = entry.map_err(Error::io("cannot list", from))?;
+        for entry in fs::read_dir(from).map_err(Error::io("list", from))? {
+            let entry = entry.map_err(Error::io("list", from))?;
             let path = entry.path();
             let name = entry.file_name().into_string().map_err(|name| {
                 let problem = format!("the file name {name:?} is not UTF-8");
@@ -143,7 +143,7 @@ impl TreeCopy<'_> {
     }
 
     fn entry(&self, tree: &mut Tree, from: &Path, to: String) -> Result<()> {
-        let metadata = fs::symlink_metadata(from).map_err(Error::io("cannot read", from))?;
+        let metadata = fs::symlink_metadata(from).map_err(Error::io("read", from))?;
         if metadata.is_dir() {
             tree.insert(to.clone(), self.node(Body::Directory, 0o755))?;
             return self.directory(tree, from, &to);
@@ -173,7 +173,7 @@ impl TreeCopy<'_> {
     /// Returns the target of a link. A link out of the tree by an absolute path of the build
     /// machine would dangle in the image.
     fn link_target(&self, from: &Path) -> Result<String> {
-        let target = fs::read_link(from).map_err(Error::io("cannot read", from))?;
+        let target = fs::read_link(from).map_err(Error::io("read", from))?;
         let outside = target.starts_with(&self.source.from) || target.starts_with("/nix/store");
         match target.to_str() {
             Some(target) if !outside => Ok(target.to_owned()),

@@ -17,7 +17,7 @@ pub(super) struct Spool {
 
 impl Spool {
     pub(super) fn new() -> Result<Spool> {
-        let file = tempfile::tempfile().map_err(failed("cannot create a temporary file in"))?;
+        let file = tempfile::tempfile().map_err(failed("create a temporary file in"))?;
         Ok(Spool { file, length: 0 })
     }
 
@@ -28,13 +28,12 @@ impl Spool {
     ) -> Result<Content> {
         let mut out = BufWriter::with_capacity(256 << 10, &self.file);
         fill(&mut out)?;
-        out.flush()
-            .map_err(failed("cannot write a temporary file in"))?;
+        out.flush().map_err(failed("write a temporary file in"))?;
         drop(out);
         let end = self
             .file
             .stream_position()
-            .map_err(failed("cannot write a temporary file in"))?;
+            .map_err(failed("write a temporary file in"))?;
         let content = Content::Spooled {
             offset: self.length,
             length: end - self.length,
@@ -49,6 +48,6 @@ impl Spool {
 }
 
 /// Makes an error that names the temporary directory, because a full one is the likely cause.
-fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
-    Error::io(doing, &std::env::temp_dir())
+fn failed(action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    Error::io(action, &std::env::temp_dir())
 }

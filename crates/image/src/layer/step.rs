@@ -140,9 +140,9 @@ fn start(
         variables: variables(source, epoch),
         directory: source.workdir.clone(),
     };
-    fs::create_dir(&command.temporary).map_err(Error::io("cannot create", &command.temporary))?;
+    fs::create_dir(&command.temporary).map_err(Error::io("create", &command.temporary))?;
     let ended = runner.run(&command);
-    let status = ended.map_err(Error::io("cannot start", Path::new(&source.run[0])))?;
+    let status = ended.map_err(Error::io("start", Path::new(&source.run[0])))?;
     match status.success() {
         true => Ok(()),
         false => Err(failed(source, status)),

@@ -142,9 +142,9 @@ impl Node {
 
 /// Opens a file at an offset.
 fn open(path: &Path, offset: u64) -> Result<impl Read + use<>> {
-    let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
     file.seek(SeekFrom::Start(offset))
-        .map_err(Error::io("cannot read", path))?;
+        .map_err(Error::io("read", path))?;
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
@@ -317,8 +317,7 @@ fn unmarked(marker: &str) -> String {
 /// Returns the digest of a file in its form in the layer.
 fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
     let mut reader = HashingReader::new(node.reader(spool)?, Algorithm::Sha256);
-    io::copy(&mut reader, &mut io::sink())
-        .map_err(Error::io("cannot read", Path::new(&*node.origin)))?;
+    io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", Path::new(&*node.origin)))?;
     let (_, digest, _) = reader.finish();
     Ok(digest)
 }

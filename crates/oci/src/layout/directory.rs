@@ -36,7 +36,7 @@ impl Directory {
         let mut bytes = Vec::new();
         let mut file = self.open_file(name)?.take(most + 1);
         file.read_to_end(&mut bytes)
-            .map_err(Error::io("cannot read", &path))?;
+            .map_err(Error::io("read", &path))?;
         budget.document_size(&path.display().to_string(), bytes.len() as u64)?;
         Ok(bytes)
     }
@@ -52,7 +52,7 @@ impl Directory {
         };
         let path = self.path.join(name);
         let metadata = file.metadata();
-        let metadata = metadata.map_err(Error::io("cannot look at", &path))?;
+        let metadata = metadata.map_err(Error::io("look at", &path))?;
         refuse_hole(&path.display().to_string(), &metadata)?;
         Ok(Some(Stored::part(Arc::new(file), 0, metadata.len())))
     }
@@ -77,9 +77,8 @@ impl Directory {
 
     fn names(&self, directory: &OwnedFd, name: &str, budget: &Budget) -> Result<Vec<String>> {
         let what = self.path.join(name).display().to_string();
-        let failed = |error: rustix::io::Errno| {
-            Error::io("cannot list", &self.path.join(name))(error.into())
-        };
+        let failed =
+            |error: rustix::io::Errno| Error::io("list", &self.path.join(name))(error.into());
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -98,9 +97,7 @@ impl Directory {
         // A pipe must not block the program.
         let file = File::from(self.open_below(name, OFlags::NONBLOCK)?);
         let path = self.path.join(name);
-        let metadata = file
-            .metadata()
-            .map_err(Error::io("cannot look at", &path))?;
+        let metadata = file.metadata().map_err(Error::io("look at", &path))?;
         if metadata.is_file() {
             return Ok(file);
         }
@@ -122,7 +119,7 @@ impl Directory {
                                layout must have real files and directories";
                 return Error::damaged(path.display().to_string(), problem);
             }
-            Error::io("cannot open", &path)(error.into())
+            Error::io("open", &path)(error.into())
         };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut components = name.split('/').peekable();

@@ -35,7 +35,7 @@ pub(super) enum Place {
 
 impl Tarball {
     pub(super) fn open(path: &Path, file: File, budget: &Arc<Budget>) -> Result<Tarball> {
-        let metadata = file.metadata().map_err(Error::io("cannot look at", path))?;
+        let metadata = file.metadata().map_err(Error::io("look at", path))?;
         refuse_hole(&path.display().to_string(), &metadata)?;
         refuse_compressed(path, &file)?;
         let length = metadata.len();
@@ -113,7 +113,7 @@ impl Tarball {
         )?;
         let mut bytes = Vec::new();
         let read = content.reader().read_to_end(&mut bytes);
-        read.map_err(Error::io("cannot read", &self.path))?;
+        read.map_err(Error::io("read", &self.path))?;
         Ok(bytes)
     }
 
@@ -144,7 +144,7 @@ impl Tarball {
 fn refuse_compressed(path: &Path, file: &File) -> Result<()> {
     let mut start = Vec::new();
     let read = Section::new(file, 0, 6).read_to_end(&mut start);
-    read.map_err(Error::io("cannot read", path))?;
+    read.map_err(Error::io("read", path))?;
     let tool = match Format::of_bytes(&start) {
         Format::None => return Ok(()),
         Format::Gzip => "gunzip",

@@ -10,10 +10,10 @@ use crateyard_oci::{
     Blobs, Budget, Descriptor, Digest, Layout, Limits, Manifest, Platform, media_type,
 };
 
+use crate::Result;
 use crate::files::{Listing, Options, TakeContent};
 use crate::layer::{BLOB, RECORD};
 use crate::spec::{self, LayerRecord, StepSource};
-use crate::{Error, Result};
 
 /// The image of the layers below.
 pub(super) struct Below {
@@ -28,7 +28,7 @@ impl Below {
         let mut layers = match &base {
             None => Vec::new(),
             Some(base) => {
-                let image = base.image(None, Some(&machine()?))?;
+                let image = base.image(None, Some(&Platform::of_machine()))?;
                 base.manifest(&image.descriptor)?.layers
             }
         };
@@ -72,19 +72,6 @@ impl Below {
     }
 }
 
-/// Returns this machine's platform: a command runs on no other.
-fn machine() -> Result<Platform> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let platform = format!("linux/{architecture}");
-    platform
-        .parse()
-        .map_err(|problem: String| Error::spec("base", problem, "steps run on amd64 and arm64"))
-}
-
 /// The blobs of layers in directories of their own, and of a layout.
 struct LowerBlobs {
     base: Option<Layout>,
@@ -100,7 +87,7 @@ impl Blobs for LowerBlobs {
         match (self.files.get(&descriptor.digest), &self.base) {
             (Some(path), _) => {
                 let file = File::open(path);
-                let file = file.map_err(crateyard_oci::Error::io("cannot open", path))?;
+                let file = file.map_err(crateyard_oci::Error::io("open", path))?;
                 Ok(Box::new(file))
             }
             (None, Some(base)) => base.open_blob(descriptor),

@@ -95,8 +95,8 @@ impl Finder<'_> {
     fn directory(&mut self, path: &str) -> Result<()> {
         let place = self.root.path.join(path);
         let mut names = Vec::new();
-        for entry in fs::read_dir(&place).map_err(Error::io("cannot list", &place))? {
-            let entry = entry.map_err(Error::io("cannot list", &place))?;
+        for entry in fs::read_dir(&place).map_err(Error::io("list", &place))? {
+            let entry = entry.map_err(Error::io("list", &place))?;
             names.push(name_of(path, entry.file_name())?);
         }
         names.sort();
@@ -113,7 +113,7 @@ impl Finder<'_> {
             return Ok(());
         }
         let place = self.root.path.join(&path);
-        let metadata = fs::symlink_metadata(&place).map_err(Error::io("cannot read", &place))?;
+        let metadata = fs::symlink_metadata(&place).map_err(Error::io("read", &place))?;
         let kind = metadata.file_type();
         refuse_attributes(&path, &place)?;
         if kind.is_dir() {
@@ -156,7 +156,7 @@ impl Finder<'_> {
 
     fn found_symlink(&mut self, path: String) -> Result<()> {
         let place = self.root.path.join(&path);
-        let target = fs::read_link(&place).map_err(Error::io("cannot read", &place))?;
+        let target = fs::read_link(&place).map_err(Error::io("read", &place))?;
         let target = target.into_os_string().into_string().map_err(|target| {
             let problem = format!("the link to {target:?} is not UTF-8");
             Error::spec(format!("/{path}"), problem, "give the target another name")

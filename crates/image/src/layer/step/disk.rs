@@ -34,7 +34,7 @@ pub(super) fn open_up(place: &Path, mode: u32, rights: u32) -> Result<()> {
         return Ok(());
     }
     let permissions = Permissions::from_mode((mode | rights) & MODE);
-    fs::set_permissions(place, permissions).map_err(Error::io("cannot read", place))
+    fs::set_permissions(place, permissions).map_err(Error::io("read", place))
 }
 
 /// The names of attributes that a command may set, if nothing forbids it: those of users, and a
@@ -44,7 +44,7 @@ const SETTABLE: [&str; 2] = ["user.", "security.capability"];
 /// Refuses extended attributes that a command has set. The unpacked files have none. Nix forbids
 /// builders to set any, so a layer with them would be another one in a derivation.
 pub(super) fn refuse_attributes(path: &str, place: &Path) -> Result<()> {
-    let failed = |errno: Errno| Error::io("cannot read", place)(errno.into());
+    let failed = |errno: Errno| Error::io("read", place)(errno.into());
     let size = match rustix::fs::llistxattr_query(place) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
         Ok(size) => size,
@@ -70,7 +70,7 @@ pub(super) fn refuse_attributes(path: &str, place: &Path) -> Result<()> {
 
 /// Reads the first bytes of a file and its digest.
 pub(super) fn read(place: &Path) -> Result<(Vec<u8>, Digest)> {
-    let failed = || Error::io("cannot read", place);
+    let failed = || Error::io("read", place);
     let file = fs::File::open(place).map_err(failed())?;
     let mut reader = HashingReader::new(file, Algorithm::Sha256);
     let mut head = Vec::new();

@@ -201,7 +201,7 @@ impl Unpacking<'_> {
 
 fn new_directory(path: &Path) -> Result<()> {
     let made = DirBuilder::new().mode(0o755).create(path);
-    made.map_err(Error::io("cannot create", path))
+    made.map_err(Error::io("create", path))
 }
 
 fn time(seconds: u64) -> SystemTime {
@@ -213,7 +213,7 @@ fn time(seconds: u64) -> SystemTime {
 
 fn failed(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
     Error::io(
-        "cannot unpack, for a step, the image's file",
+        "unpack, for a step, the image's file",
         &Path::new("/").join(path),
     )
 }
