@@ -151,7 +151,7 @@ let
     in
     make {
       name = "${image.name}-image";
-      command = "assemble";
+      command = "layout";
       spec = base // {
         inherit (image) name config references;
         inherit platform;

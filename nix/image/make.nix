@@ -10,7 +10,7 @@
 {
   # The derivation's name.
   name,
-  # "layer" for a layer (a directory with `blob` and `layer.json`), "assemble" for an image, "index"
+  # "layer" for a layer (a directory with `blob` and `layer.json`), "layout" for an image, "index"
   # for an index over images, "base" for one image of a layout (OCI layouts).
   command,
   # The specification without its version (crates/image: `spec::LayerSpec`, `spec::ImageSpec`,

@@ -45,7 +45,7 @@ let
     name: sources:
     make {
       name = "${name}-image";
-      command = "assemble";
+      command = "layout";
       spec = {
         inherit name;
         references = [ "${name}:latest" ];

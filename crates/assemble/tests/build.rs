@@ -203,7 +203,7 @@ fn a_bootstrap_program_that_was_built_is_there_for_the_next_store() {
         return;
     };
     let planned = |store: &str| {
-        // The output is no image, so the command fails after the build.
+        // The output is not an image, so the command fails after the build.
         let output = workspace.command_in(store, &[]).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };

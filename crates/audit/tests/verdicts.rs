@@ -58,7 +58,7 @@ fn subject(directory: &Path) -> Subject {
         },
     });
     let out = directory.join("image");
-    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::layout::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     let image = layout.image(None, None).unwrap();
     let config = layout

@@ -91,7 +91,7 @@ pub fn this_platform() -> Result<Platform> {
 /// Cargo's results.
 struct Compiled {
     binaries: BTreeMap<Binary, PathBuf>,
-    /// The package of each unit that was compiled anew.
+    /// The package of each unit that was compiled again.
     packages: Vec<String>,
 }
 

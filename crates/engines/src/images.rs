@@ -72,7 +72,7 @@ impl Images<'_> {
         let spec = self.spec(image)?;
         let path = self
             .kept
-            .image(name, |out| Ok(crateyard_image::assemble::make(&spec, out)?))
+            .image(name, |out| Ok(crateyard_image::layout::make(&spec, out)?))
             .with_context(|| format!("cannot assemble the image {name:?}"))?;
         self.made.insert(name.to_owned(), path.clone());
         Ok(path)
@@ -139,9 +139,7 @@ impl Images<'_> {
             ..super::parents::spec(&name, &self.platform)?
         };
         self.kept
-            .image(&name, |out| {
-                Ok(crateyard_image::assemble::make(&spec, out)?)
-            })
+            .image(&name, |out| Ok(crateyard_image::layout::make(&spec, out)?))
             .with_context(|| format!("cannot assemble the image {name:?}"))
     }
 

@@ -94,7 +94,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         layers: vec![LayerReference::Path(kept.layer(name, &layer)?)],
         ..spec(name, platform)?
     };
-    kept.image(name, |out| Ok(crateyard_image::assemble::make(&spec, out)?))
+    kept.image(name, |out| Ok(crateyard_image::layout::make(&spec, out)?))
         .with_context(|| format!("cannot assemble the image {name:?}"))
 }
 

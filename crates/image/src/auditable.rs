@@ -6,7 +6,7 @@
 //! module adds the list afterwards, when the program goes into a layer: [`Patch`] appends it behind
 //! the program's last byte, with a table of sections that names the list. Nothing that is loaded
 //! moves or changes. That is why this module writes those few bytes itself: a library that rewrites
-//! ELF files (`object::build`) lays out the whole file anew.
+//! ELF files (`object::build`) lays out the whole file again.
 
 use std::collections::BTreeMap;
 
@@ -191,7 +191,7 @@ struct Sections {
 impl Sections {
     fn read(elf: &[u8]) -> Result<Sections, String> {
         if elf.get(..4) != Some(&b"\x7fELF"[..]) || elf.len() < HEADER {
-            return Err("it is no ELF file".to_owned());
+            return Err("it is not an ELF file".to_owned());
         }
         if elf[4] != ELFCLASS64 || elf[5] != ELFDATA2LSB {
             return Err("it is not a 64-bit little-endian ELF file".to_owned());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crateyard_oci::{Blobs, Descriptor, Digest, Image, Index, Layout, images};
 
-use crate::assemble::LayoutWriter;
+use crate::layout::Writer;
 use crate::spec::BaseSpec;
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub fn make(spec: &BaseSpec, out: &Path) -> Result<Descriptor> {
     let layout = Layout::open(&spec.layout)?;
     let (descriptor, chosen) = chosen(&layout, &spec.digest)?;
-    let mut writer = LayoutWriter::create(out)?;
+    let mut writer = Writer::create(out)?;
     for image in &chosen {
         let manifest = layout.manifest(&image.descriptor)?;
         for blob in manifest.blobs() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crateyard_oci::{Descriptor, Layout, walk};
 
-use crate::assemble::{LayoutWriter, parse_references};
+use crate::layout::{Writer, parse_references};
 use crate::{Error, Result};
 
 /// Copies the only image of a layout or archive to a layout in the directory `out` that gives the
@@ -25,7 +25,7 @@ pub fn make(from: &Path, references: &[String], out: &Path) -> Result<Descriptor
         let problem = format!("it holds {} images", images.len());
         return Err(Error::damaged(from.display().to_string(), problem));
     };
-    let mut writer = LayoutWriter::create(out)?;
+    let mut writer = Writer::create(out)?;
     walk(&layout, image, &mut |found| writer.copy(&layout, found))?;
     writer.finish(&image.named(&references))?;
     Ok(image.clone())

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
-use crateyard_image::{assemble, base, compress, layer, multi, spec};
+use crateyard_image::{base, compress, layer, layout, multi, spec};
 use crateyard_oci::{ImageName, Layout, Platform};
 
 /// Makes layers, OCI images, multi-platform indexes and image archives: the same bytes on every
@@ -40,7 +40,7 @@ enum Command {
         workplace: PathBuf,
     },
     /// Make the OCI image layout of an image from its layers
-    Assemble {
+    Layout {
         /// The image specification, in JSON: a file, or @NAME for an attribute of the derivation
         spec: String,
         /// The directory to make
@@ -144,10 +144,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             threads,
             workplace,
         } => make_layer(&spec::locate(&spec)?, &out, threads, workplace),
-        Command::Assemble { spec, out } => {
+        Command::Layout { spec, out } => {
             let parsed = spec::read(&spec::locate(&spec)?)?;
-            let manifest = assemble::make(&parsed, &out)
-                .with_context(|| format!("cannot assemble the image {:?}", parsed.name))?;
+            let manifest = layout::make(&parsed, &out)
+                .with_context(|| format!("cannot make the image {:?}", parsed.name))?;
             println!("{} {}", manifest.digest, out.display());
             Ok(())
         }

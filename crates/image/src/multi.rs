@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crateyard_oci::{Descriptor, Index, Layout, media_type};
 
-use crate::assemble::{LayoutWriter, parse_references};
 use crate::attestation;
+use crate::layout::{Writer, parse_references};
 use crate::spec::IndexSpec;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
         let problem = format!("the index {} has no layouts", spec.name);
         return Err(Error::spec("layouts", problem, "name at least one"));
     }
-    let mut writer = LayoutWriter::create(out)?;
+    let mut writer = Writer::create(out)?;
     let mut manifests = Vec::new();
     for path in &spec.layouts {
         manifests.push(add_layout(&mut writer, path)?);
@@ -37,7 +37,7 @@ pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
 }
 
 /// Copies the only image of a layout and describes it with its platform.
-fn add_layout(writer: &mut LayoutWriter, path: &Path) -> Result<Descriptor> {
+fn add_layout(writer: &mut Writer, path: &Path) -> Result<Descriptor> {
     let layout = Layout::open(path)?;
     let image = layout.image(None, None)?;
     let manifest = layout.manifest(&image.descriptor)?;

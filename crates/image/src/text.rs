@@ -47,6 +47,14 @@ pub fn clean_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
+/// Cuts a text after `most` characters, and marks the cut.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Whether a character is odd. All odd characters are below U+10000.
 fn is_odd(c: char) -> bool {
     let turns = matches!(

@@ -14,11 +14,12 @@ use crateyard_oci::{Blobs, Descriptor, Digest, Index, Layout};
 use serde::Serialize;
 
 use crate::Result;
+use crate::text::shortened;
 
 /// The most findings that are kept.
 const FINDINGS: usize = 1_000;
 
-/// The longest message of a finding, in bytes.
+/// The longest message of a finding, in characters.
 const MESSAGE: usize = 1_000;
 
 /// The severity of a finding.
@@ -96,20 +97,10 @@ impl Report {
         }
         self.findings.push(Finding {
             severity,
-            subject: shortened(subject.to_owned()),
-            problem: shortened(problem.into()),
+            subject: shortened(subject, MESSAGE).into_owned(),
+            problem: shortened(&problem.into(), MESSAGE).into_owned(),
         });
     }
-}
-
-/// Shortens a message that quotes a long text.
-fn shortened(mut text: String) -> String {
-    if text.len() > MESSAGE {
-        let end = (0..=MESSAGE).rev().find(|&end| text.is_char_boundary(end));
-        text.truncate(end.unwrap_or(0));
-        text.push('…');
-    }
-    text
 }
 
 /// Checks a layout directory, OCI archive or docker archive.

@@ -110,7 +110,7 @@ fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u
     }
     let spec = image_spec(&[&layer], json!({"inputs": inputs}));
     let out = directory.join(name);
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     let read = |name| {
         attestation::read(&layout, &spec.platform, name)
@@ -335,7 +335,7 @@ fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
         1,
     );
     let base = directory.path().join("base");
-    crateyard_image::assemble::make(&image_spec(&[&layer], json!({})), &base).unwrap();
+    crateyard_image::layout::make(&image_spec(&[&layer], json!({})), &base).unwrap();
     let mut inputs = inputs(&workspace(directory.path()));
     inputs["packages"] = json!([]);
     inputs["programs"] = json!([]);
@@ -348,7 +348,7 @@ fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
     );
     let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
     let out = directory.path().join("out");
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
     let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
     let libc = self::package(&sbom, "libc6");

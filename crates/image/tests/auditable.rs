@@ -33,7 +33,7 @@ fn in_a_layer(directory: &Path, program: &Path, name: &str) -> Vec<u8> {
     make_layer(json!([source]), "zstd", &path("layer"), 1);
     let base = json!([{"kind": "text", "to": "/base", "text": ""}]);
     make_layer(base, "zstd", &path("base"), 1);
-    crateyard_image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
+    crateyard_image::layout::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
         .unwrap();
     let layout = Layout::open(&path("image")).unwrap();
     let image = layout.image(None, None).unwrap();

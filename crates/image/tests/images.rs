@@ -30,7 +30,7 @@ fn text_layer(directory: &Path, name: &str, to: &str, text: &str) -> PathBuf {
 }
 
 fn failure(layers: &[&Path], more: Value, out: &Path) -> String {
-    let error = crateyard_image::assemble::make(&image_spec(layers, more), out).unwrap_err();
+    let error = crateyard_image::layout::make(&image_spec(layers, more), out).unwrap_err();
     assert!(!out.exists(), "something stands under the final name");
     let left = fs::read_dir(out.parent().unwrap()).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -120,7 +120,7 @@ fn a_base_comes_first_and_is_completed() {
             "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "changed"}],
             "entrypoint": ["/usr/bin/link"], "exposedPorts": ["53/udp"], "labels": {"a": "c"}}}),
     );
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     let derived = Layout::open(&out).unwrap();
     let (manifest, config) = parts(&derived);
     let (base_manifest, _) = parts(&base);
@@ -209,7 +209,7 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
     let inputs = json!({"description": {}, "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"}});
     let out = place("image");
     let spec = image_spec(&[], json!({"layers": all, "inputs": inputs}));
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     let digest = |name: &str| {
         let text = fs::read_to_string(place(name).join("layer.json")).unwrap();
@@ -229,7 +229,7 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
     // The same layers without the program.
     let out = place("without");
     let all = json!([place("firm"), optional("libother1"), optional("libc6")]);
-    crateyard_image::assemble::make(&image_spec(&[], json!({"layers": all})), &out).unwrap();
+    crateyard_image::layout::make(&image_spec(&[], json!({"layers": all})), &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     assert_eq!(manifest.layers.len(), 1);
 }
@@ -246,18 +246,18 @@ fn layers_that_clash_are_refused_unless_meant() {
         "{error}"
     );
     let meant = json!({"layers": [one, {"path": two, "mayOverride": true}]});
-    crateyard_image::assemble::make(&image_spec(&[], meant), &out).unwrap();
+    crateyard_image::layout::make(&image_spec(&[], meant), &out).unwrap();
 
     // `replaces` may list single files, if there is something to replace.
     let said = |path: &str| json!({"layers": [one, {"path": two, "replaces": [path]}]});
     let out = directory.path().join("replaced");
-    crateyard_image::assemble::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
+    crateyard_image::layout::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     assert_eq!(manifest.layers.len(), 2);
     for path in ["/etc/y", "/et"] {
         let spec = image_spec(&[], said(path));
         let error =
-            crateyard_image::assemble::make(&spec, &directory.path().join("none")).unwrap_err();
+            crateyard_image::layout::make(&spec, &directory.path().join("none")).unwrap_err();
         assert!(
             error.to_string().contains("/etc/x is given twice"),
             "{error}"
@@ -266,7 +266,7 @@ fn layers_that_clash_are_refused_unless_meant() {
     let three = text_layer(directory.path(), "three", "/etc/three", "3");
     let vain = json!({"layers": [one, {"path": three, "replaces": ["/etc/three"]}]});
     let vain =
-        crateyard_image::assemble::make(&image_spec(&[], vain), &directory.path().join("vain"));
+        crateyard_image::layout::make(&image_spec(&[], vain), &directory.path().join("vain"));
     let error = vain.unwrap_err().to_string();
     assert!(error.contains("/etc/three replaces nothing"), "{error}");
 
@@ -389,7 +389,7 @@ fn programs_that_are_not_there_are_named() {
     let check = |program: &str| {
         let out = tempdir().unwrap();
         let more = json!({"config": {"entrypoint": [program]}});
-        crateyard_image::assemble::make(&image_spec(&[&layer], more), &out.path().join("image"))
+        crateyard_image::layout::make(&image_spec(&[&layer], more), &out.path().join("image"))
             .map_err(|error| error.to_string())
     };
     for program in [
@@ -440,11 +440,8 @@ fn platforms_join_to_an_index() {
     for architecture in ["arm64", "amd64"] {
         let out = directory.path().join(architecture);
         let platform = json!({"os": "linux", "architecture": architecture});
-        crateyard_image::assemble::make(
-            &image_spec(&[&layer], json!({"platform": platform})),
-            &out,
-        )
-        .unwrap();
+        crateyard_image::layout::make(&image_spec(&[&layer], json!({"platform": platform})), &out)
+            .unwrap();
         layouts.push(out);
     }
     let spec = |layouts: &[PathBuf]| {

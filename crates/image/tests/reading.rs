@@ -201,7 +201,7 @@ fn differences_are_told_by_kind() {
         &[&path.join("one.layer"), &path.join("newer.layer")],
         json!({"config": {"env": [{"name": "A", "value": "2"}], "user": "app"}}),
     );
-    crateyard_image::assemble::make(&spec, &path.join("other")).unwrap();
+    crateyard_image::layout::make(&spec, &path.join("other")).unwrap();
     let other = Layout::open(&path.join("other")).unwrap();
     let ((one_manifest, one_config), (other_manifest, other_config)) = (parts(&one), parts(&other));
     let nothing = BTreeMap::new();
@@ -292,7 +292,7 @@ fn crates_are_read_from_executables() {
         &path("layer"),
         1,
     );
-    crateyard_image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
+    crateyard_image::layout::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
         .unwrap();
     let layout = Layout::open(&path("image")).unwrap();
     let listing = list(

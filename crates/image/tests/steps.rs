@@ -302,7 +302,7 @@ fn an_image_is_without_what_a_step_removed() {
         .collect();
     let spec = image_spec(&[], json!({"layers": layers}));
     let out = scene.directory.path().join("image");
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     let layout = crateyard_oci::Layout::open(&out).unwrap();
     let image = layout.image(None, None).unwrap();
     let manifest = layout.manifest(&image.descriptor).unwrap();
@@ -323,7 +323,7 @@ fn an_image_is_without_what_a_step_removed() {
     let last = scene.layers.last().unwrap().clone();
     let layers: Vec<Value> = layers.into_iter().chain([json!(last)]).collect();
     let spec = image_spec(&[], json!({"layers": layers}));
-    let error = crateyard_image::assemble::make(&spec, &scene.directory.path().join("refused"));
+    let error = crateyard_image::layout::make(&spec, &scene.directory.path().join("refused"));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("/srv/altered is given twice"), "{error}");
 }

@@ -102,7 +102,7 @@ impl Place {
             },
         });
         let out = self.path(name);
-        crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+        crateyard_image::layout::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
         out.to_str().unwrap().to_owned()
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum Relation {
     Contains,
     /// The component needs the other, or was linked from it.
     DependsOn,
-    /// The component has the other's code, which is no package of its ecosystem.
+    /// The component has the other's code, which is not a package of its ecosystem.
     StaticLink,
     /// The other component is this one's base.
     DescendantOf,

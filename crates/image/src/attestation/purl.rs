@@ -1,13 +1,19 @@
 //! Package URLs, by which scanners recognize packages: <https://github.com/package-url/purl-spec>.
 
 use crateyard_oci::Digest;
+use crateyard_spec::is_crates_io;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use std::collections::BTreeMap;
 
 use crate::spec::{ComponentInput, DownloadInput, NpmPackageInput, PackageInput, UnitInput};
 
-/// The default registry of crates.
-const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+/// The characters that no component may hold as they are.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The vendor of Debian's own packages.
 const DEBIAN: &str = "debian";
@@ -73,7 +79,8 @@ pub(super) fn short_name(part: &str) -> &str {
 pub fn of_crate(unit: &UnitInput) -> String {
     let plain = cargo(&unit.package, &unit.version);
     match unit.source.as_str() {
-        "" | CRATES_IO => plain,
+        "" => plain,
+        source if is_crates_io(source) => plain,
         git if git.starts_with("git+") => format!("{plain}?vcs_url={}", encode(git)),
         other => format!("{plain}?repository_url={}", encode(other)),
     }
@@ -125,8 +132,8 @@ pub struct Purl {
 }
 
 impl Purl {
-    /// Splits a package URL into its parts. Returns `None` if the text is no package URL or has no
-    /// version.
+    /// Splits a package URL into its parts. Returns `None` if the text is not a package URL or has
+    /// no version.
     ///
     /// ```
     /// use crateyard_image::attestation::Purl;
@@ -156,33 +163,12 @@ impl Purl {
 }
 
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).ok()
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
-/// Percent-encodes all characters but those that every component may hold.
 fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
-                encoded.push(byte as char);
-            }
-            _ => encoded += &format!("%{byte:02X}"),
-        }
-    }
-    encoded
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) enum Name {
     Whiteout(String),
     /// The contents that lower layers have in the directory are gone.
     Opaque(String),
-    /// A leftover of a storage driver (aufs) in the layer, which is no file of the image.
+    /// A leftover of a storage driver (aufs) in the layer, which is not a file of the image.
     Leftover,
 }
 

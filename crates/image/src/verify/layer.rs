@@ -191,7 +191,7 @@ impl Entries<'_> {
         }
     }
 
-    /// Looks for a parent that is no directory, and returns the key of the path itself.
+    /// Looks for a parent that is not a directory, and returns the key of the path itself.
     fn check_parents(&mut self, path: &str, subject: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         let (mut end, mut is_sound) = (0, true);

@@ -287,7 +287,7 @@ pub(crate) fn demo_image(directory: &Path) -> Layout {
         "test": ["CMD", "/bin/demo", "health"], "interval": 30_000_000_000_u64, "retries": 3,
     }))
     .unwrap();
-    crateyard_image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::layout::make(&spec, &out).unwrap();
     Layout::open(&out).unwrap()
 }
 

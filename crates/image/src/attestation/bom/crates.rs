@@ -10,6 +10,7 @@ use crate::license::License;
 use crate::spec::{InputsSpec, PackageRole, ProgramInput, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
+use crateyard_spec::is_crates_io;
 
 /// Adds a program and its crates.
 pub(super) fn add_program(
@@ -113,7 +114,7 @@ fn license_text(unit: &UnitInput) -> Result<Option<String>> {
 }
 
 fn from_crate_file(source: &Path, unit: &UnitInput, file: &str) -> Result<Option<Vec<u8>>> {
-    let archive = fs::File::open(source).map_err(Error::io("cannot open", source))?;
+    let archive = fs::File::open(source).map_err(Error::io("open", source))?;
     let wanted = format!(
         "{}-{}/{}",
         unit.package,
@@ -128,7 +129,7 @@ fn from_crate_file(source: &Path, unit: &UnitInput, file: &str) -> Result<Option
         if entry.path == wanted.as_bytes() {
             let mut text = Vec::new();
             std::io::Read::read_to_end(&mut reader, &mut text)
-                .map_err(Error::io("cannot read", source))?;
+                .map_err(Error::io("read", source))?;
             return Ok(Some(text));
         }
     }
@@ -285,7 +286,7 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>) {
 }
 
 pub(super) fn key_of(unit: &UnitInput) -> String {
-    match unit.source.contains("crates.io-index") || unit.source.is_empty() {
+    match is_crates_io(&unit.source) || unit.source.is_empty() {
         true => key("crate", &[&unit.package, &unit.version]),
         // Two registries may have crates of the same name.
         false => {

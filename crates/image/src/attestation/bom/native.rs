@@ -152,7 +152,7 @@ fn find(directory: &Path, name: &str, depth: usize) -> Option<PathBuf> {
 }
 
 fn digest(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(Error::io("cannot read", path))?;
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
     Ok(Digest::of(&bytes).hex().to_owned())
 }
 

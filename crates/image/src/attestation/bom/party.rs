@@ -2,6 +2,7 @@
 
 use super::super::Subject;
 use crate::spec::{InputsSpec, UnitInput};
+use crateyard_spec::is_crates_io;
 
 /// A person or an organization. The name is empty if nobody knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
         git if git.starts_with("git+") => {
             owner(&git[4..]).unwrap_or_else(|| Party::organization(git))
         }
-        source if source.contains("crates.io-index") => Party::organization("crates.io"),
+        source if is_crates_io(source) => Party::organization("crates.io"),
         source => Party::organization(source.split_once('+').map_or(source, |(_, url)| url)),
     })
 }

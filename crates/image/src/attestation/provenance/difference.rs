@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crateyard_spec::{CAPABILITY_ATTRIBUTE, Capabilities};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::text::shortened;
 
 use super::{CrateUse, Resource, Statement};
 
@@ -124,7 +127,7 @@ fn values(
     if let ([Some(old), Some(new)], true) = (&parts, is_deeper) {
         let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for key in keys {
-            let shown = shortened(key);
+            let shown = shortened(key, LONGEST);
             let inner = match at.is_empty() {
                 true => shown.into_owned(),
                 false => format!("{at}.{shown}"),
@@ -145,14 +148,6 @@ fn values(
         before: before.map(|value| text(at, value)),
         after: after.map(|value| text(at, value)),
     });
-}
-
-/// Cuts a long key. Each part below it repeats it.
-fn shortened(key: &str) -> Cow<'_, str> {
-    match key.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &key[..end])),
-        None => Cow::Borrowed(key),
-    }
 }
 
 /// Returns the named parts of a value that has such parts.
@@ -254,27 +249,15 @@ fn name_and_version(resource: &Resource) -> (String, String) {
     let commit = qualifiers
         .split_once("%23")
         .map_or(String::new(), |(_, commit)| format!(" ({commit})"));
-    (decode(name), format!("{}{commit}", decode(version)))
+    (
+        decode(name).into_owned(),
+        format!("{}{commit}", decode(version)),
+    )
 }
 
 /// Undoes percent-encoding.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 fn maps(

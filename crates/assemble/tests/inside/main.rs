@@ -1,8 +1,10 @@
 //! Looks inside images and exports them: the real program on small layouts, read back by real
 //! tools.
 
+mod load;
+mod registry;
+
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -85,7 +87,7 @@ fn make_image_for(directory: &Path, name: &str, version: &str, architecture: &st
                    "env": [{"name": "VERSION", "value": version}]},
     });
     let out = directory.join(name);
-    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::layout::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     out.display().to_string()
 }
 
@@ -108,7 +110,7 @@ fn ls_shows_capabilities_and_attributes() {
         "platform": {"os": "linux", "architecture": "amd64"}, "layers": [files], "config": {},
     });
     let out = directory.path().join("image");
-    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::layout::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     let image = out.display().to_string();
     let listed = prints(&["ls", &image]);
     let both = "/both [cap_net_bind_service=ep, user.note]\n";
@@ -355,292 +357,6 @@ fn layouts_of_other_tools_are_read() {
         assert_eq!(summaries[0]["config"]["config"]["User"], "7");
         let shown = prints(&["diff", &image, &copy, "--after-name", "1.0"]);
         assert!(shown.contains("config.User  1000 -> 7"), "{shown}");
-    }
-}
-
-/// The `registry` program of Debian on a free port, until this is dropped.
-struct Registry {
-    _process: Process,
-    address: String,
-    _directory: TempDir,
-}
-
-impl Registry {
-    fn start(test: &str) -> Option<Registry> {
-        if !has(test, "docker-registry", &["--version"]) {
-            return None;
-        }
-        let directory = tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string();
-        let storage = directory.path().join("storage");
-        let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
-             {address}\n",
-            storage.display()
-        );
-        let file = directory.path().join("config.yml");
-        fs::write(&file, config).unwrap();
-        let mut command = Command::new("docker-registry");
-        command
-            .arg("serve")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = command.spawn().unwrap();
-        let registry = Registry {
-            _process: Process(process),
-            address,
-            _directory: directory,
-        };
-        for _ in 0..200 {
-            if std::net::TcpStream::connect(&registry.address).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("docker-registry does not listen on {}", registry.address);
-    }
-}
-
-#[test]
-fn images_in_a_registry_are_read_like_others() {
-    let Some(registry) = Registry::start("images_in_a_registry_are_read_like_others") else {
-        return;
-    };
-    let (directory, image) = demo();
-    let reference = format!("{}/team/demo:v1", registry.address);
-    prints(&["push", &image, "--to", &reference]);
-    for command in [
-        vec!["ls", "-R", "--digests"],
-        vec!["cat", "/etc/link"],
-        vec!["inspect", "--packages"],
-    ] {
-        let on = |image: &str| {
-            let mut arguments = vec![command[0], image];
-            arguments.extend(&command[1..]);
-            let shown = prints(&arguments);
-            // The names before the digests differ by design.
-            match shown.split_once("digest ") {
-                Some((_, rest)) => rest.to_owned(),
-                None => shown,
-            }
-        };
-        assert_eq!(on(&image), on(&reference), "{command:?}");
-    }
-    assert!(prints(&["verify", &reference]).starts_with("sound: 1 image"));
-    let same = prints(&["diff", &reference, &image]);
-    assert!(same.starts_with("no difference"), "{same}");
-    let out = directory.path().join("saved.tar");
-    let out = out.to_str().unwrap();
-    prints(&["save", &reference, "--format", "docker", "--out", out]);
-    let saved = prints_json(&["inspect", out, "--json"]);
-    assert!(
-        saved[0]["names"].to_string().contains(&reference),
-        "{saved}"
-    );
-    let (code, error) = fails(&["inspect", &format!("{}/team/none:v1", registry.address)]);
-    assert_eq!(code, 5, "{error}");
-}
-
-#[test]
-fn several_platforms_are_chosen_from() {
-    let directory = tempdir().unwrap();
-    let one = make_image_for(directory.path(), "one", "1", "amd64");
-    let other = make_image_for(directory.path(), "other", "2", "arm64");
-    let spec =
-        json!({"version": 1, "name": "demo", "references": ["demo:1.0"], "layouts": [one, other]});
-    let out = directory.path().join("both");
-    crateyard_image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
-    let both = out.display().to_string();
-    let mut places = vec![both.clone()];
-    let registry = Registry::start("several_platforms_are_chosen_from");
-    if let Some(registry) = &registry {
-        let reference = format!("{}/demo:both", registry.address);
-        prints(&["push", &both, "--to", &reference]);
-        places.push(reference);
-    }
-    for place in &places {
-        assert_eq!(
-            prints_json(&["inspect", place, "--json"])
-                .as_array()
-                .unwrap()
-                .len(),
-            2
-        );
-        let version = prints(&["cat", place, "/srv/version", "--platform", "linux/arm64"]);
-        assert_eq!(version, "2");
-        let (_, error) = fails(&["cat", place, "/srv/version"]);
-        assert!(
-            error.contains("linux/amd64") && error.contains("platform"),
-            "{error}"
-        );
-        let (_, error) = fails(&["ls", place, "--platform", "linux/s390x"]);
-        assert!(
-            error.contains("linux/s390x") && error.contains("linux/arm64"),
-            "{error}"
-        );
-        assert!(prints(&["verify", place]).starts_with("sound: 2 images"));
-        // Docker's format holds one platform for each name.
-        let out = directory.path().join("arm64.tar");
-        let out = out.to_str().unwrap();
-        let arm64 = [
-            "--platform",
-            "linux/arm64",
-            "--format",
-            "docker",
-            "--out",
-            out,
-        ];
-        prints(&[&["save", place], &arm64[..]].concat());
-        assert_eq!(prints(&["cat", out, "/srv/version"]), "2");
-    }
-    let (_, error) = fails(&["ls", &one, "--platform", "linux/arm64"]);
-    assert!(error.contains("linux/amd64"), "{error}");
-}
-
-/// Makes a directory with a program `name` that runs a shell script.
-fn engine(directory: &Path, name: &str, script: &str) -> String {
-    let path = directory.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let paths = std::env::var("PATH").unwrap();
-    format!("{}:{paths}", directory.display())
-}
-
-fn load_with_path(path: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_assemble"))
-        .arg("load")
-        .args(arguments)
-        .env("PATH", path)
-        .output()
-        .unwrap()
-}
-
-#[test]
-fn load_streams_a_whole_archive_or_stops_the_engine() {
-    let (directory, image) = demo();
-    let got = directory.path().join("got");
-    let script = format!(
-        "echo \"$@\" > {0}.arguments; cat > {0}; touch {0}.end",
-        got.display()
-    );
-    let path = engine(directory.path(), "ctr", &script);
-    let into = ["--into", "containerd", "--namespace", "k8s.io"];
-    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout), "loaded into ctr: demo:1.0\n");
-    let arguments = fs::read_to_string(directory.path().join("got.arguments")).unwrap();
-    assert_eq!(arguments, "--namespace k8s.io images import -\n");
-    prints(&["verify", got.to_str().unwrap()]);
-
-    // If an engine refuses, its own message is shown.
-    let path = engine(directory.path(), "ctr", "echo no room >&2; exit 3");
-    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
-    let complaint = text(&output.stderr);
-    assert!(
-        complaint.contains("no room") && complaint.contains("exit status: 3"),
-        "{complaint}"
-    );
-
-    // The blob is damaged, so the engine never sees the end of an archive.
-    fs::remove_file(directory.path().join("got.end")).unwrap();
-    let blobs = Path::new(&image).join("blobs/sha256");
-    let layer = fs::read_dir(blobs)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .max()
-        .unwrap();
-    fs::remove_file(layer).unwrap();
-    let path = engine(directory.path(), "ctr", &script);
-    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(!directory.path().join("got.end").exists());
-}
-
-#[test]
-fn engines_on_this_machine_take_what_is_loaded() {
-    let name = "engines_on_this_machine_take_what_is_loaded";
-    let (_directory, image) = demo();
-    let reference = format!("crateyard-load-test:{}", std::process::id());
-    let load = |engine: &str| {
-        prints(&[
-            "load",
-            &image,
-            "--into",
-            engine,
-            "--reference",
-            &reference,
-            "--json",
-        ])
-    };
-    for program in ["docker", "podman"] {
-        if has(name, program, &["info"]) {
-            load(program);
-            let user = run(
-                program,
-                &[
-                    "image",
-                    "inspect",
-                    "--format",
-                    "{{.Config.User}}",
-                    &reference,
-                ],
-            );
-            assert_eq!(user.trim(), "1000");
-            run(program, &["rmi", &reference]);
-        }
-    }
-}
-
-#[test]
-fn containerd_takes_what_is_loaded() {
-    let name = "containerd_takes_what_is_loaded";
-    if !has(name, "containerd", &["--version"]) || !has(name, "ctr", &["--version"]) {
-        return;
-    }
-    if run("id", &["-u"]).trim() != "0" {
-        return eprintln!("SKIPPED: {name}: containerd needs root");
-    }
-    let (directory, image) = demo();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let (config, socket) = (path("config.toml"), path("socket"));
-    let text = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
-    fs::write(&config, text).unwrap();
-    let containerd = Command::new("containerd")
-        .args(["--config", &config, "--address", &socket])
-        .args(["--root", &path("root"), "--state", &path("state")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _stopped_at_the_end = Process(containerd);
-    for _ in 0..200 {
-        let mut version = Command::new("ctr");
-        version.args(["--address", &socket, "version"]);
-        if version.output().unwrap().status.success() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let place = ["--address", &socket, "--namespace", "k8s.io"];
-    let loaded = prints(&[&["load", &image, "--into", "containerd"], &place[..]].concat());
-    assert_eq!(loaded, "loaded into ctr: demo:1.0\n");
-    let listed = run("ctr", &[&place[..], &["images", "ls", "-q"]].concat());
-    assert_eq!(listed, "docker.io/library/demo:1.0\n");
-}
-
-/// A program that is stopped when the test ends, in any way.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
     }
 }
 

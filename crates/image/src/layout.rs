@@ -2,21 +2,19 @@
 
 mod check;
 mod config;
+mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
-use crateyard_oci::{
-    Algorithm, Descriptor, Digest, ImageConfig, ImageName, Index, Layout, LayoutMarker, Manifest,
-    digest::HashingReader, media_type,
-};
+use crateyard_oci::{Descriptor, ImageConfig, ImageName, Layout, Manifest, media_type};
+
+pub(crate) use writer::Writer;
 
 use crate::attestation;
 use crate::files::{Listing, Options};
 use crate::layer;
-use crate::output::{self, OutputDir};
+use crate::output::OutputDir;
 use crate::packages;
 use crate::spec::{
     self, Config, DetailedLayer, EntryRecord, ImageSpec, InputsSpec, LayerEntries, LayerPackages,
@@ -40,13 +38,13 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
     check_programs(&spec.config, &paths)?;
-    // An image without a base and without packages is not for running but for copying from.
+    // Nobody runs an image without a base and without packages; others copy from it.
     let has_system = base.is_some() || layers.iter().any(Layer::has_packages);
     for layer in layers.iter().filter(|_| has_system) {
         paths.check_libraries(layer)?;
     }
 
-    let mut writer = LayoutWriter::create(out)?;
+    let mut writer = Writer::create(out)?;
     let mut descriptors = Vec::new();
     if let Some(base) = &base {
         for layer in &base.manifest.layers {
@@ -65,7 +63,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
     descriptor.platform = Some(spec.platform.clone());
     if let Some(inputs) = &spec.inputs {
-        let image = Assembled {
+        let image = Finished {
             spec,
             references: &references,
             config: &config,
@@ -108,7 +106,7 @@ fn named_layers(layers: &[Layer]) -> Vec<(String, Descriptor)> {
 }
 
 /// A finished image and the inputs that it was made from.
-struct Assembled<'a> {
+struct Finished<'a> {
     spec: &'a ImageSpec,
     references: &'a [ImageName],
     config: &'a ImageConfig,
@@ -117,7 +115,7 @@ struct Assembled<'a> {
     manifest: &'a Descriptor,
 }
 
-impl Assembled<'_> {
+impl Finished<'_> {
     /// Writes the documents about the image's contents.
     fn write_documents(&self, output: &OutputDir, inputs: &InputsSpec) -> Result<()> {
         let config = self.config.config.as_ref();
@@ -307,98 +305,4 @@ pub(crate) fn parse_references(references: &[String]) -> Result<Vec<ImageName>> 
         })
     };
     references.iter().enumerate().map(parse).collect()
-}
-
-/// A layout that is being written.
-pub(crate) struct LayoutWriter {
-    pub(crate) output: OutputDir,
-}
-
-/// The directory of the blobs that this crate writes.
-const BLOBS: &str = "blobs/sha256";
-
-impl LayoutWriter {
-    pub(crate) fn create(out: &Path) -> Result<LayoutWriter> {
-        let output = OutputDir::create(out)?;
-        let blobs = output.path().join(BLOBS);
-        fs::create_dir_all(&blobs).map_err(Error::io("cannot create", &blobs))?;
-        Ok(LayoutWriter { output })
-    }
-
-    /// Adds a document as a blob.
-    pub(crate) fn add_json<T: serde::Serialize>(
-        &mut self,
-        media_type: &str,
-        document: &T,
-    ) -> Result<Descriptor> {
-        let bytes = crateyard_oci::to_bytes(document)?;
-        let digest = Digest::of(&bytes);
-        self.output.write(&digest.blob_path(), &bytes)?;
-        Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
-    }
-
-    /// Copies a blob of another layout, unless it is there already, and checks it on the way.
-    pub(crate) fn copy(&mut self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
-        let blob = layout.blob(descriptor)?;
-        self.copy_from(blob.reader(), descriptor, &descriptor.digest.to_string())
-    }
-
-    /// Copies a file as a blob and checks it on the way.
-    pub(crate) fn copy_file(&mut self, path: &Path, descriptor: &Descriptor) -> Result<()> {
-        let file = File::open(path).map_err(Error::io("cannot open", path))?;
-        self.copy_from(file, descriptor, &path.display().to_string())
-    }
-
-    fn copy_from(
-        &mut self,
-        source: impl io::Read,
-        descriptor: &Descriptor,
-        what: &str,
-    ) -> Result<()> {
-        let path = self.output.path().join(descriptor.digest.blob_path());
-        if path.exists() {
-            return Ok(());
-        }
-        if descriptor.digest.algorithm() != Algorithm::Sha256 {
-            let blobs = path.parent().unwrap_or(&path);
-            fs::create_dir_all(blobs).map_err(Error::io("cannot create", blobs))?;
-        }
-        let mut reader = HashingReader::new(source, descriptor.digest.algorithm());
-        let mut file = File::create(&path).map_err(Error::io("cannot create", &path))?;
-        copy_buffered(&mut reader, &mut file, what, &path)?;
-        let (_, digest, size) = reader.finish();
-        if digest != descriptor.digest || size != descriptor.size {
-            let expected = format!("{} ({} bytes)", descriptor.digest, descriptor.size);
-            let problem = format!("it is {digest} ({size} bytes) and should be {expected}");
-            return Err(Error::damaged(what, problem));
-        }
-        output::sync(&file, &path)
-    }
-
-    /// Writes the index and the marker, and gives the layout its name.
-    pub(crate) fn finish(self, manifests: &[Descriptor]) -> Result<()> {
-        let index = crateyard_oci::to_bytes(&Index::new(manifests.to_vec()))?;
-        self.output.write("index.json", &index)?;
-        let marker = crateyard_oci::to_bytes(&LayoutMarker::current())?;
-        self.output.finish("oci-layout", &marker)
-    }
-}
-
-/// Copies a blob. Tells failures of reading from failures of writing.
-fn copy_buffered(
-    source: &mut impl io::Read,
-    file: &mut File,
-    what: &str,
-    path: &Path,
-) -> Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = match source.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::damaged(what, error.to_string())),
-        };
-        io::Write::write_all(file, &buffer[..read]).map_err(Error::io("cannot write", path))?;
-    }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crateyard_oci::media_type;
 
 use super::{Base, Layer};
-use crate::files::{self, Listing};
+use crate::files::{self, LINKS, Listing};
 use crate::packages;
 use crate::spec::{DebianPackage, EntryKind, EntryRecord};
 use crate::{Error, Result};
@@ -45,9 +45,6 @@ pub(super) fn layers<'a>(
     }
     Ok(Paths(below))
 }
-
-/// The largest number of links to follow to a program.
-const LINKS: usize = 40;
 
 impl Paths {
     /// Checks that a program named by an absolute path is in the image and executable. The
@@ -175,8 +172,8 @@ fn from_base(listing: &Listing) -> Result<(Lower, BTreeSet<DebianPackage>)> {
     Ok((paths.collect(), installed))
 }
 
-/// Puts an entry over the lower entries. An entry that is no directory removes everything below its
-/// path.
+/// Puts an entry over the lower entries. An entry that is not a directory removes everything below
+/// its path.
 fn apply(below: &mut Lower, layer: &Layer, entry: &EntryRecord) {
     if entry.kind != EntryKind::Directory {
         let prefix = format!("{}/", entry.path);
