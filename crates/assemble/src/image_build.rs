@@ -145,7 +145,7 @@ pub struct Way<'a> {
 /// When Nix is not installed or a build fails.
 pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     git::check(request.workspace)?;
-    crate::bootstrap::bring(nix.store.as_deref());
+    crate::brought::bring(nix.store.as_deref());
     let flake = nix.flake(request.workspace)?;
     plan_lock::expect_current(request.workspace, nix, &flake)?;
     let images = request.images.iter();

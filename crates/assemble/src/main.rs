@@ -5,7 +5,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod attach;
-mod bootstrap;
+mod brought;
 mod build_times;
 mod caches;
 mod changes;

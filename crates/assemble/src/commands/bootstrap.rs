@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use crateyard_disk::Directory;
 use crateyard_flake::{Nix, programs};
-use crateyard_image::beneath::Directory;
 use crateyard_nix::Store;
 use crateyard_terminal::{print_line, write_to};
 
-use crate::bootstrap::{FILE, Lock, Pin};
+use self::lock::{FILE, Lock, Pin};
+
+mod lock;
 
 /// Build Crateyard's bootstrap programs from source and write bootstrap.lock
 ///

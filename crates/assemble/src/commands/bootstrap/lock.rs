@@ -1,14 +1,11 @@
-//! The programs that Nix needs before it can build units (nix/bootstrap). They are data:
-//! `bootstrap.lock` pins them, and a command line may contain them.
+//! `bootstrap.lock`: pins the programs that Nix needs before it can build units (nix/bootstrap).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use crateyard_flake::programs::{self, Kept};
-use crateyard_nix::{Hash, Store, nar};
-use crateyard_terminal::note;
+use crateyard_nix::{Hash, nar};
 use serde::{Deserialize, Serialize};
 
 /// The name of the lock at the top of Crateyard's own repository.
@@ -16,9 +13,6 @@ pub const FILE: &str = "bootstrap.lock";
 
 /// The version of the lock's format.
 const FORMAT: u32 = 1;
-
-/// The programs in this command line: name and bytes. `build.rs` writes this list.
-const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs"));
 
 /// `bootstrap.lock`: the bytes of the programs, and their source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,34 +82,6 @@ impl Pin {
             size: bytes.len(),
         }
     }
-}
-
-/// Adds the programs in this command line, and those that were kept for the user, to a store, so
-/// that no build has to compile them. A flake with another revision of Crateyard can't use them,
-/// but they do no harm. If the store is read-only, the build reports that later.
-pub fn bring(store: Option<&str>) {
-    let store = Store::new(store.map(str::to_owned));
-    let kept = || Kept::find().map_or(Ok(()), |kept| kept.bring(&store));
-    if let Err(error) = add(&store).and_then(|()| kept()) {
-        note!("the bootstrap programs are not in {store}, and a build may compile them: {error:#}");
-    }
-}
-
-fn add(store: &Store) -> Result<()> {
-    if BROUGHT.is_empty() {
-        return Ok(());
-    }
-    let wanted = BROUGHT.iter();
-    let wanted: Vec<_> = wanted
-        .map(|&(name, bytes)| (programs::path_of(store, name, bytes), bytes))
-        .collect();
-    let missing = store.missing(wanted.iter().map(|(path, _)| path.as_str()))?;
-    for (path, bytes) in wanted {
-        if missing.contains(&path) {
-            programs::add(store, &path, bytes)?;
-        }
-    }
-    Ok(())
 }
 
 /// Hashes an executable file as a Nix archive, with SHA-256.
