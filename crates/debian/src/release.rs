@@ -188,7 +188,7 @@ impl Release {
         if bytes.len() as u64 != *size {
             return Err(mismatch("size", bytes.len().to_string(), size.to_string()));
         }
-        let found = hex(&Sha256::digest(&bytes));
+        let found = format!("{:x}", Sha256::digest(&bytes));
         if found != *sha256 {
             return Err(mismatch("SHA-256", found, sha256.clone()));
         }
@@ -284,14 +284,11 @@ fn parse_hash_line(line: &str) -> Result<(String, (u64, String)), String> {
 }
 
 /// Whether a text is a SHA-256 in lower-case hexadecimal.
-pub(crate) fn is_sha256(text: &str) -> bool {
+pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Formats bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
 
 /// A time in seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use super::private::PrivateApt;
 use super::{AptError, Mirrors, io_error};
-use crate::release::hex;
 
 /// The number of files for one call. The command line must hold them all.
 const BATCH: usize = 200;
@@ -85,7 +84,7 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
     if size != file.size {
         return Err(Some(format!("size {size}, expected {}", file.size)));
     }
-    let found = hex(&hasher.finalize());
+    let found = format!("{:x}", hasher.finalize());
     if found != file.sha256 {
         return Err(Some(format!("SHA-256 {found}, expected {}", file.sha256)));
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::problem::Problem;
 use super::search::Chosen;
-use super::{Problem, text_of};
 use crate::lock::Suite;
+use crate::relation::display_alternatives;
 use crate::relation::{Alternatives, Relation, RelationError};
 
 /// The error for sets that cannot be resolved.
@@ -124,7 +125,7 @@ impl Problem<'_> {
         let mut last = (vec![root.clone()], self.native.to_owned());
         // Each step goes to a reason that was found earlier, so the loop ends.
         while let Some((id, why)) = first_with_reason(&candidates, hopeless, below) {
-            chain.push(text_of(&why.alternatives));
+            chain.push(display_alternatives(&why.alternatives));
             last = (
                 why.alternatives.clone(),
                 self.effective(self.package(id)).to_owned(),
@@ -138,7 +139,7 @@ impl Problem<'_> {
     /// Makes the error for a conflict between packages that the set needs.
     pub(super) fn explain_conflict(&self, why: WhyNot) -> ResolveError {
         let mut chain = self.chain_to(&why.chosen, why.parent);
-        chain.push(text_of(&why.alternatives));
+        chain.push(display_alternatives(&why.alternatives));
         let reasons: Vec<String> = why
             .rivals
             .iter()

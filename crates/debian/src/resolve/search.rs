@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::ResolveError;
 use super::explain::{Why, WhyNot};
-use super::{Problem, ResolveError};
+use super::problem::Problem;
 use crate::relation::{Alternatives, Relation};
 
 /// A package, and the package that needs it.
