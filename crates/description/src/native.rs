@@ -102,6 +102,7 @@ pub fn resolved_packages(metadata: &str) -> Result<Vec<LockedPackage>, serde_jso
     let nodes = metadata.resolve.nodes.iter().filter_map(|node| {
         Some(LockedPackage {
             name: named(&node.id)?,
+            version: String::new(),
             dependencies: node.dependencies.iter().filter_map(named).collect(),
         })
     });
@@ -199,6 +200,7 @@ mod tests {
     fn locked(name: &str, dependencies: &[&str]) -> LockedPackage {
         LockedPackage {
             name: name.into(),
+            version: String::new(),
             dependencies: dependencies.iter().map(|d| (*d).to_string()).collect(),
         }
     }

@@ -40,6 +40,9 @@ impl Workspace {
 pub struct LockedPackage {
     /// Its name.
     pub name: String,
+    /// Its version; empty if it is not known.
+    #[serde(default)]
+    pub version: String,
     /// The names of its dependencies, each optionally followed by a version.
     #[serde(default)]
     pub dependencies: Vec<String>,

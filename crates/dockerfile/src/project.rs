@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crateyard_description::normal::Image;
 use crateyard_description::{LockedPackage, Package, Target, Targets};
+use crateyard_spec::is_crates_io;
 
 /// A workspace.
 #[derive(Clone, Debug)]
@@ -68,7 +69,7 @@ impl fmt::Display for ProjectError {
                 path,
             } => write!(
                 f,
-                "the package `{package}` depends on `{dependency}` in `{path}`, which is no member \
+                "the package `{package}` depends on `{dependency}` in `{path}`, which is not a member \
                  of the workspace; a Dockerfile can only copy what is: move it into the workspace \
                  and add it to `members`"
             ),
@@ -338,9 +339,4 @@ fn sources(lock: &str) -> Result<BTreeSet<String>, ProjectError> {
     };
     let sources = packages.into_iter().flatten().filter_map(source);
     Ok(sources.filter(|source| !is_crates_io(source)).collect())
-}
-
-fn is_crates_io(source: &str) -> bool {
-    source == "registry+https://github.com/rust-lang/crates.io-index"
-        || source == "sparse+https://index.crates.io/"
 }

@@ -81,6 +81,22 @@ impl FromStr for Platform {
 }
 
 impl Platform {
+    /// Returns the platform of this machine.
+    pub fn of_machine() -> Platform {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Platform {
+            architecture: architecture.to_owned(),
+            os: "linux".to_owned(),
+            os_version: None,
+            os_features: Vec::new(),
+            variant: None,
+        }
+    }
+
     /// Whether an image for this platform runs on `wanted`.
     pub fn satisfies(&self, wanted: &Platform) -> bool {
         self.distance(wanted).is_some()

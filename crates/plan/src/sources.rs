@@ -4,6 +4,8 @@
 use crate::git::Checkout;
 use crate::{GIT, LockedPackage, Origin, REGISTRY};
 use anyhow::{Context, Result, bail};
+use crateyard_spec::is_crates_io;
+use percent_encoding::percent_decode_str;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -172,10 +174,6 @@ fn in_a_path(text: &str) -> String {
 }
 
 /// Whether a source of the lock is the default registry.
-fn is_crates_io(source: &str) -> bool {
-    source == "registry+https://github.com/rust-lang/crates.io-index"
-        || source == "sparse+https://index.crates.io/"
-}
 
 fn replaced(by: &str, definition: Option<Table>) -> Value {
     let mut table = definition.unwrap_or_default();
@@ -206,23 +204,7 @@ fn definition(source: &str) -> Result<(String, Table)> {
 /// Decodes the name of a branch or tag, which the lock writes percent-encoded since its version 4.
 /// Keeps a plus, because older locks write it unencoded, and no name contains a space.
 pub fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail
-            .get(..2)
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        rest = tail;
-        match (first, code) {
-            (b'%', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[2..];
-            }
-            _ => bytes.push(first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod attributes;
 mod capabilities;
 mod compression;
 mod config;
+mod crates_io;
 mod layer;
 pub mod lowered;
 mod mode;
@@ -44,6 +45,7 @@ pub use attributes::{Attributes, attribute_value, base64_values, check_attribute
 pub use capabilities::{CAPABILITY_ATTRIBUTE, CAPABILITY_NAMES, Capabilities};
 pub use compression::{Algorithm, Compression};
 pub use config::{Config, Healthcheck, Variable};
+pub use crates_io::is_crates_io;
 pub use layer::*;
 pub use mode::Mode;
 pub use placeholder::{Binary, Packages, Placeholder, SetReference, fill};

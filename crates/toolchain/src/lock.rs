@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crateyard_debian::release::is_sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;
@@ -122,8 +123,8 @@ impl Lock {
         }
     }
 
-    /// Returns the first text that is no plain word: such texts become names of files and parts of
-    /// addresses.
+    /// Returns the first text that is not a plain word: such texts become names of files and parts
+    /// of addresses.
     fn odd_word(&self) -> Option<&str> {
         let of_components = self.components().flat_map(|component| {
             let parts = component.pin.archive.split('/');
@@ -180,7 +181,7 @@ impl Lock {
     /// # Errors
     /// Fails if writing fails.
     pub fn save(&self, path: &Path) -> Result<()> {
-        crateyard_debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
+        crateyard_disk::write(path, self.to_text().as_bytes()).map_err(io(path))
     }
 
     /// Returns the lock's text, one component a line. The same lock always gives the same bytes.
@@ -303,11 +304,7 @@ fn is_word(text: &str) -> bool {
 }
 
 fn not_a_name(word: &str) -> String {
-    format!("{word:?} is no name of a release, a component, a platform or an archive")
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    format!("{word:?} is not a name of a release, a component, a platform or an archive")
 }
 
 /// A component, its platform and its pin.

@@ -10,6 +10,7 @@ use crateyard_deploy::affected::{Affected, FORMAT, StorePaths, compare};
 use crateyard_flake::Nix;
 use crateyard_terminal::{clean, print, print_json, table};
 use crateyard_workspace::{files, git};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 /// The attribute of a workspace's flake that has the store paths (nix/store-paths.nix).
@@ -200,18 +201,17 @@ fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     Ok(reference)
 }
 
-/// Escapes a path for a URL (RFC 3986, section 2.1).
+/// The characters that a path in a URL may not hold as they are (RFC 3986, section 2.1).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Escapes a path for a URL.
 fn percent(path: &str) -> String {
-    let mut text = String::new();
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(byte.into());
-            }
-            other => text += &format!("%{other:02X}"),
-        }
-    }
-    text
+    utf8_percent_encode(path, RESERVED).to_string()
 }
 
 fn evaluate(flake: &str, kinds: &[Kind]) -> Result<StorePaths> {

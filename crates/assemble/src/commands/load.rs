@@ -135,7 +135,7 @@ pub fn run(args: Args) -> Result<()> {
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let layout = &local.layout;
     let platform = match args.platform.clone() {
-        None if has_several(layout)? => Some(this_platform()),
+        None if has_several(layout)? => Some(Platform::of_machine()),
         given => given,
     };
     let image = layout.image(None, platform.as_ref())?;
@@ -175,22 +175,6 @@ fn has_several(layout: &Layout) -> Result<bool> {
     let images = layout.images()?;
     let images = images.iter().filter(|image| !image.is_attestation());
     Ok(images.count() > 1)
-}
-
-/// Returns this machine's platform, in the terms of images.
-fn this_platform() -> Platform {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    Platform {
-        architecture: architecture.to_owned(),
-        os: "linux".to_owned(),
-        os_version: None,
-        os_features: Vec::new(),
-        variant: None,
-    }
 }
 
 /// Writes the archive into the engine's standard input.

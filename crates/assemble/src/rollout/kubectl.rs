@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_deploy::cluster::{MANAGER, objects, place};
-use crateyard_terminal::clean_log;
+use crateyard_terminal::{clean_log, shortened};
 use serde_json::Value;
 
 /// The size limit for kubectl's output, in bytes.
@@ -202,14 +202,11 @@ impl Kubectl {
             return Ok(text);
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("kubectl {} failed: {}", arguments[0], shortened(&said));
-    }
-}
-
-fn shortened(said: &str) -> String {
-    let said = clean_log(said.trim());
-    match said.char_indices().nth(MAX_SAID) {
-        Some((end, _)) => format!("{}…", &said[..end]),
-        None => said.into_owned(),
+        let said = clean_log(said.trim());
+        bail!(
+            "kubectl {} failed: {}",
+            arguments[0],
+            shortened(&said, MAX_SAID)
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::Reference;
+use crateyard_workspace::history::MAX_PROVENANCE;
 use crateyard_workspace::state::State;
 
 use super::settings::ShipArgs;
@@ -18,8 +19,6 @@ use crate::remote::Remote;
 
 /// The directory of kept provenance, below the workspace's state.
 const PLACE: &str = "deployed";
-/// The size limit for a provenance, in bytes.
-const MAX_PROVENANCE: u64 = 64 << 20;
 /// The number of provenance files to keep for each image.
 const KEPT: usize = 10;
 

@@ -3,6 +3,7 @@
 //! for POST requests to the root of a service.
 
 use hmac::{Hmac, Mac};
+use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -38,30 +39,27 @@ impl Scope<'_> {
             .collect();
         let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let hash = hex(&Sha256::digest(body));
+        let hash = format!("{:x}", Sha256::digest(body));
         let request = format!("POST\n/\n\n{lines}\n{names}\n{hash}");
         let day = self.time.split('T').next().unwrap_or_default();
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let hash = hex(&Sha256::digest(request));
+        let hash = format!("{:x}", Sha256::digest(request));
         let message = format!("{ALGORITHM}\n{}\n{scope}\n{hash}", self.time);
         let mut key = format!("AWS4{}", credentials.secret).into_bytes();
         for part in [day, self.region, self.service, "aws4_request"] {
-            key = authenticate(&key, part);
+            key = authenticate(&key, part).to_vec();
         }
-        let signature = hex(&authenticate(&key, &message));
+        let signature = format!("{:x}", authenticate(&key, &message));
         let id = &credentials.id;
         format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}")
     }
 }
 
-fn authenticate(key: &[u8], message: &str) -> Vec<u8> {
+/// Returns the message authentication code of a text.
+fn authenticate(key: &[u8], message: &str) -> Output<Sha256> {
     let mut code = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
     code.update(message.as_bytes());
-    code.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    code.finalize().into_bytes()
 }
 
 #[cfg(test)]
