@@ -30,7 +30,7 @@ derivation {
   name = "fmt";
   system = "builtin";
   builder = "builtin:buildenv";
-  # The list of a profile's packages, which is empty because this is no profile.
+  # The list of a profile's packages, which is empty because this is not a profile.
   manifest = builtins.toFile "manifest.nix" "[ ]";
   derivations = map joined ([ script ] ++ (if toolchain == null then [ ] else [ tree ]));
   preferLocalBuild = true;

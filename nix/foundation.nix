@@ -63,7 +63,7 @@ let
       sameBytes
       tools
       ;
-    # Only Crateyard's own release gives the pinned bytes, whatever compiles the workspace.
+    # Only Crateyard's own release gives the pinned bytes, no matter what compiles the workspace.
     lock = if toolchainLock == null then null else crateyard + "/bootstrap.lock";
     builtOf = import ./bootstrap/built.nix {
       inherit cell tree;

@@ -333,7 +333,7 @@ let
     in
     outputs
     // builtins.mapAttrs (name: _: add name) (removeAttrs made [ "formatter" ])
-    # A system has one formatter, which is no set of outputs.
+    # A system has one formatter, which is not a set of outputs.
     // { formatter = made.formatter // (outputs.formatter or { }); };
 in
 {

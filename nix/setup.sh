@@ -11,7 +11,7 @@ install() {
         exit 69
     fi
     if ! command -v apt-get >/dev/null; then
-        say "'$1' is missing and this is no Debian. Install it by the means of this system."
+        say "'$1' is missing and this is not Debian. Install it with this system's package manager."
         exit 69
     fi
     say "installing $1"

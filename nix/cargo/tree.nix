@@ -21,7 +21,7 @@ in
     inherit root;
     inherit (names) isSkipped;
   };
-  # This is no JSON, because a name need not be UTF-8.
+  # This is not JSON, because a name need not be UTF-8.
   names = builtins.toFile "names" (builtins.concatStringsSep "\n" names.files);
   lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
 }

@@ -1,7 +1,7 @@
 # Unpacks the archive of a part to $out; see part.nix for the variables. cmake reads tar, zip and 7z
-# with every usual compression, whatever the file is called (libarchive). It sets no owners, and the
-# store keeps no times. An entry that leads out of the directory reaches nothing: only /tmp can be
-# written.
+# with every usual compression, no matter what the file is called (libarchive). It sets no owners,
+# and the store keeps no times. An entry that leads out of the directory reaches nothing: only /tmp
+# can be written.
 set -eu
 export PATH=/usr/bin LANG=C.UTF-8
 
@@ -16,7 +16,7 @@ if ! cmake -E tar xf "$archive"; then
     if cmake -E tar tf "$archive" >/dev/null 2>&1; then
         fail "the archive can't be unpacked: it is damaged, or an entry leads out of it"
     fi
-    fail "the download is no archive: drop \`unpack\`"
+    fail "the download is not an archive: drop \`unpack\`"
 fi
 chmod -R u+rwX .
 top=.

@@ -194,8 +194,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Returns the key that a token or a service keeps, or `None` if the text is no reference to one.
-/// `authorities` are files of certificates to trust.
+/// Returns the key that a token or a service keeps, or `None` if the text is not a reference to
+/// one. `authorities` are files of certificates to trust.
 ///
 /// # Errors
 /// When there is no such key, or its keeper can't be reached or refuses.

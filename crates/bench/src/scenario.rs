@@ -31,7 +31,7 @@ pub enum Scenario {
     WorkspaceVersion,
     /// One dependency without dependencies of its own
     LeafBump,
-    /// The same commit on a machine that has nothing but a cache
+    /// The same commit on a machine that has only a cache
     FreshRunner,
 }
 

@@ -1,11 +1,12 @@
-//! What podman's systemd generator makes of Quadlet units: services, and the files that they share.
+//! The services that podman's systemd generator makes of Quadlet units, and the files that they
+//! share.
 //! <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
 
 /// A unit, or a file that one reads: its name without directories, and its text.
 pub type File<'a> = (&'a str, &'a str);
 
 /// Returns the service that the generator makes from a unit, as `systemctl` takes it, or `None` for
-/// files that are no units and for units that others start. A template has the pattern of its
+/// files that are not units and for units that others start. A template has the pattern of its
 /// running instances.
 pub fn service((name, text): File<'_>) -> Option<String> {
     let (stem, ending) = name.rsplit_once('.')?;

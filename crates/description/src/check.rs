@@ -40,7 +40,7 @@ pub(crate) fn references(description: &Description) -> Vec<Problem> {
 }
 
 fn check_toolchain(description: &Description, problems: &mut Vec<Problem>) {
-    // The set holds the linker and the C compiler, whoever provides the Rust compiler.
+    // The set holds the linker and the C compiler, no matter who provides the Rust compiler.
     let set = &description.toolchain.set;
     if !description.debian.sets.contains_key(set.get_ref()) {
         problems.push(missing_set(

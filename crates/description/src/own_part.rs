@@ -25,7 +25,7 @@ pub(crate) fn is_own(name: &str) -> bool {
 }
 
 /// Returns the name of the part's file in the store: the end of the path, if a store path can have
-/// it. So the same file at the same path is in the store once, whatever images it is for.
+/// it. So the same file at the same path is in the store once, no matter which images it is for.
 pub(crate) fn file(path: &str) -> String {
     let last = crate::last_part(path.trim_matches('/'));
     let fits = |c: char| c.is_ascii_alphanumeric() || "+._?=-".contains(c);

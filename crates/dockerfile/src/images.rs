@@ -235,7 +235,7 @@ fn copy_text(text: &TextSource, number: usize) -> String {
     let mode = letters(text.mode.unwrap_or(Mode(0o644)), false);
     let owner = owner(text.uid, text.gid);
     let (content, end) = heredoc(&text.text);
-    // A heredoc has no exec form. A variable is one word, whatever its value.
+    // A heredoc has no exec form. A variable is one word, no matter what its value is.
     let (variable, to) = match is_plain(to) {
         true => (String::new(), to.clone()),
         false => (

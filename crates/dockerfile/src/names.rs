@@ -1,4 +1,5 @@
-//! Chooses unique names for stages and targets, whatever names images, packages and programs have.
+//! Chooses unique names for stages and targets, no matter how images, packages and programs are
+//! called.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -63,7 +63,7 @@ pub(crate) fn in_store(store: &Store, path: PathBuf) -> Result<PathBuf> {
     let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
     ensure!(
         path.starts_with(own) && path.components().all(is_plain),
-        "{shown} is no path in {}",
+        "{shown} is not a path in {}",
         own.display()
     );
     if let Ok(place) = path.canonicalize() {
@@ -75,7 +75,7 @@ pub(crate) fn in_store(store: &Store, path: PathBuf) -> Result<PathBuf> {
         );
         ensure!(
             metadata.is_file() || metadata.is_dir(),
-            "{shown} is no regular file"
+            "{shown} is not a regular file"
         );
     }
     Ok(path)
@@ -99,7 +99,7 @@ mod tests {
             "",
         ] {
             let said = check(path).unwrap_err();
-            assert!(said.contains("is no path in"), "{path}: {said}");
+            assert!(said.contains("is not a path in"), "{path}: {said}");
         }
     }
 }

@@ -134,7 +134,7 @@ fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
 /// # Errors
 /// When npm is missing or fails.
 fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) -> Result<()> {
-    // The flake names the directory, and whoever wrote it may not choose one outside.
+    // The flake names the directory, and its author may not choose one outside.
     let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     ensure!(
         Path::new(&part.directory).components().all(is_inside),

@@ -68,8 +68,8 @@ struct Wants {
 pub fn check(manifest: &str, lock: &str) -> Result<()> {
     let wants: Wants = serde_json::from_str(manifest).context("package.json")?;
     check_wants(&wants).context("package.json")?;
-    let lock: Lock =
-        serde_json::from_str(lock).context("package-lock.json: it is no lock of version 2 or 3")?;
+    let lock: Lock = serde_json::from_str(lock)
+        .context("package-lock.json: it is not a lock of version 2 or 3")?;
     ensure!(
         lock.packages.len() <= MOST,
         "package-lock.json has more than {MOST} packages"
@@ -199,7 +199,7 @@ fn check_version(version: &str) -> Result<()> {
     let is_of = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
     ensure!(
         version.starts_with(|first: char| first.is_ascii_digit()) && version.bytes().all(is_of),
-        "{version:?} is no version"
+        "{version:?} is not a version"
     );
     Ok(())
 }

@@ -13,7 +13,7 @@ pub mod annotation {
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
     /// The full name under which containerd imports a manifest of an archive.
     pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
-    /// buildx's type of a manifest that is no image.
+    /// buildx's type of a manifest that is not an image.
     pub const DOCKER_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 }
 

@@ -24,7 +24,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Whether the manifest is no container image but a statement about one.
+    /// Whether the manifest is not a container image but a statement about one.
     pub fn is_attestation(&self) -> bool {
         self.descriptor.is_attestation()
     }

@@ -236,7 +236,7 @@ mod tests {
             "pkcs11:token=a;object=b?module-path=/missing.so&pin-value=47&4711",
         ] {
             let Err(error) = KeptKey::open(reference, &|_| None, &Web::default()) else {
-                panic!("{reference} is no key");
+                panic!("{reference} is not a key");
             };
             let said = format!("{error} {error:?}");
             assert!(said.contains("pkcs11:token=a"), "{said}");

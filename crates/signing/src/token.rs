@@ -44,7 +44,7 @@ impl Token {
             claims.and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
         let claims: Option<Value> = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let wrong = |what: &str| Error::Token(what.to_owned(), REMEDY);
-        let claims = claims.ok_or_else(|| wrong("it is no JSON web token"))?;
+        let claims = claims.ok_or_else(|| wrong("it is not a JSON web token"))?;
         let subject = subject(&claims).ok_or_else(|| wrong("it names no subject"))?;
         Ok(Token {
             text: text.to_owned(),

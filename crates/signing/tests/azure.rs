@@ -204,6 +204,6 @@ fn credentials_that_do_not_serve_are_refused_and_not_shown() {
     // Another host gets neither a token nor a request for one.
     let asked = world.azure.seen().len();
     let error = refusal("azurekms://vault.example/images", &world.application());
-    assert!(error.contains("no vault of Azure's"), "{error}");
+    assert!(error.contains("not a vault of Azure's"), "{error}");
     assert_eq!(world.azure.seen().len(), asked);
 }

@@ -162,7 +162,7 @@ fn credentials_that_do_not_serve_are_refused_and_not_shown() {
         ),
         (
             with(google.account(), "token_uri", "https://a.example"),
-            "no address of Google's",
+            "not an address of Google's",
         ),
         (
             with(google.account(), "universe_domain", "a.example"),
@@ -178,12 +178,12 @@ fn credentials_that_do_not_serve_are_refused_and_not_shown() {
         ),
         (
             with(google.user(), "token_uri", "http://a.example"),
-            "no address of Google's",
+            "not an address of Google's",
         ),
         (with(google.pool(), "audience", "a"), "Invalid value for"),
         (
             with(google.pool(), "token_url", "https://a.example"),
-            "no address of Google's",
+            "not an address of Google's",
         ),
         (program, "from \"executable\", which is not supported"),
         (

@@ -22,7 +22,7 @@ impl Pulse {
     /// A terminal has bars instead. `line` describes the progress so far.
     pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
         (!stderr().is_terminal()).then(|| {
-            // A log that nobody reads any more is no reason to end the command.
+            // A log that nobody reads any more is not a reason to end the command.
             let write = move || drop(writeln!(stderr(), "{}", clean(&line())));
             Pulse::every(INTERVAL, write)
         })

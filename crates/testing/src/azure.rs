@@ -47,7 +47,7 @@ pub enum Fault {
     OtherDigest,
     /// Another version signs.
     OtherVersion,
-    /// The answer is no signature.
+    /// The answer is not a signature.
     Damaged,
 }
 

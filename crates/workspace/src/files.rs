@@ -89,7 +89,7 @@ pub(crate) fn check_manifests(workspace: &Path) -> Result<()> {
     odd.iter().try_for_each(|path| check_file(path, &top))
 }
 
-/// Finds the manifests below a directory that are no regular files.
+/// Finds the manifests below a directory that are not regular files.
 fn find_odd(directory: &Path, odd: &mut Vec<PathBuf>, left: &mut usize) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let Some(rest) = left.checked_sub(1) else {

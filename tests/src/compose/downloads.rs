@@ -272,7 +272,7 @@ fn forms() -> Result<()> {
     Ok(())
 }
 
-/// A file that is no archive, and archives with nothing to strip.
+/// A file that is not an archive, and archives with nothing to strip.
 fn misfits() -> Result<()> {
     let files = files()?;
     let place = files.path();
@@ -282,7 +282,7 @@ fn misfits() -> Result<()> {
         (
             "tool",
             1,
-            "[parts.tool] in images.toml: the download is no archive: drop `unpack`",
+            "[parts.tool] in images.toml: the download is not an archive: drop `unpack`",
         ),
         (
             "kit.tar",

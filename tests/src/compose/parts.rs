@@ -122,7 +122,7 @@ fn precise() -> Result<()> {
     let before = of(&first)?;
     fs::write(second.path().join("beside.html"), "two")?;
     fs::write(copy.path().join("web/dist/index.html"), "another stub")?;
-    ensure!(before == of(&second)?, "what is no part is read");
+    ensure!(before == of(&second)?, "files beside a part are read");
     fs::write(second.path().join("dist/index.html"), "two")?;
     let after = of(&second)?;
     let changed = before.keys().filter(|key| after[*key] != before[*key]);

@@ -156,7 +156,7 @@ fn sign_and_verify(target: &str, key: &str, variables: &[(&str, &str)]) -> Resul
 }
 
 fn path(file: &Path) -> Result<&str> {
-    file.to_str().context("the path is no text")
+    file.to_str().context("the path is not a text")
 }
 
 /// Returns a Python that has the clouds' own libraries.

@@ -122,7 +122,7 @@ fn check(
             lines.concat()
         ),
         remedy: format!(
-            "assemble verify {reference}, which lists all of them; push the image anew"
+            "assemble verify {reference}, which lists all of them; push the image again"
         ),
     };
     Err(error.into())

@@ -62,7 +62,7 @@ pub struct Args {
 
     /// The store to build in; start with an empty one to use nothing that was built before
     ///
-    /// Nix asks no binary cache, whatever the store.
+    /// Nix asks no binary cache, for any store.
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
 

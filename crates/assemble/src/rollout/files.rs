@@ -9,7 +9,7 @@ use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
 use crateyard_terminal::note;
 
 /// The size limit for a manifest, in bytes. etcd keeps objects of at most 1.5 MB.
-const MAX_FILE: u64 = 16 << 20;
+pub(super) const MAX_FILE: u64 = 16 << 20;
 /// The size limit for all manifests together, in bytes.
 const MAX_ALL: u64 = 64 << 20;
 /// The number of files that a directory may have.
@@ -169,7 +169,7 @@ fn within(input: impl Read, title: &str) -> Result<Vec<u8>> {
 }
 
 fn text(bytes: Vec<u8>, title: &str) -> Result<String> {
-    String::from_utf8(bytes).with_context(|| format!("{title} is no text in UTF-8"))
+    String::from_utf8(bytes).with_context(|| format!("{title} is not UTF-8 text"))
 }
 
 /// Collects the manifests of a directory, sorted. Skips links, because the links of a repository

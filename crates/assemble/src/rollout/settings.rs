@@ -122,7 +122,7 @@ impl Settings {
     }
 }
 
-/// Returns the files that deploy.toml names. Whoever wrote it may not name others than those of the
+/// Returns the files that deploy.toml names. Its author may name only files of the
 /// repository: an error would quote them.
 fn of_config(workspace: &Path, config: &Config) -> Result<Vec<PathBuf>> {
     let names: Vec<&str> = config.files.iter().map(String::as_str).collect();

@@ -13,7 +13,8 @@ use crate::problem::Problem;
 
 /// A binary and its path in an image.
 pub(crate) struct PlacedBinary {
-    /// The binary. [`crate::calls::assign`] sets its call when all binaries of all images are known.
+    /// The binary. [`crate::calls::assign`] sets its call when all binaries of all images are
+    /// known.
     pub(crate) binary: normal::Binary,
     pub(crate) path: String,
     pub(crate) replace: bool,

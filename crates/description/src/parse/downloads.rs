@@ -222,6 +222,6 @@ mod tests {
             assert!(error.contains(expected), "{url}: {error}");
         }
         let at = "download = { url = \"https://h/@scope/a@1.0\" }";
-        assert!(read(at).is_ok(), "`@` in a path is no user");
+        assert!(read(at).is_ok(), "`@` in a path is not a user");
     }
 }

@@ -246,7 +246,7 @@ impl<R: Read> Reader<R> {
         allowance: &mut u64,
         offset: u64,
     ) -> Result<Vec<u8>, TarError> {
-        // An empty header counts, too: a stream of nothing but headers must come to an end.
+        // An empty header counts, too: a stream that has only headers must come to an end.
         let Some(left) = allowance.checked_sub(size.max(1)) else {
             return Err(TarError {
                 offset,

@@ -62,7 +62,7 @@ pub(super) fn open(
     })?;
     let url = address(endpoint, &region, variables);
     let host = host(&url).ok_or_else(|| {
-        let reason = format!("{url:?} is no address of a service");
+        let reason = format!("{url:?} is not an address of a service");
         trouble(name, reason, "https://HOST")
     })?;
     let kms = Kms {

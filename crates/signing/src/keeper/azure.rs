@@ -66,8 +66,8 @@ const CLOUDS: [Cloud; 3] = [
 /// Finds a key: `HOST/KEY[/VERSION]`. Without a version it is the newest one.
 ///
 /// # Errors
-/// When the host is no vault, credentials are missing, or the service can't be reached, refuses, or
-/// has no such key.
+/// When the host is not a vault, credentials are missing, or the service can't be reached, refuses,
+/// or has no such key.
 pub(super) fn open(
     name: &str,
     reference: &str,
@@ -77,7 +77,7 @@ pub(super) fn open(
     let wrong = |reason: &str| trouble(name, reason, FORM);
     let (host, path) = parse(reference).ok_or_else(|| wrong("it names no key of a vault"))?;
     let service = service(host)
-        .ok_or_else(|| wrong("its host is no vault of Azure's, so it gets no token"))?;
+        .ok_or_else(|| wrong("its host is not a vault of Azure's, so it gets no token"))?;
     let vault = Vault {
         name: name.to_owned(),
         address: format!("https://{host}"),
@@ -108,8 +108,8 @@ struct Service {
     authority: &'static str,
 }
 
-/// Returns the service behind a host, or `None` if it is no vault of Azure's. An emulator may be on
-/// this machine.
+/// Returns the service behind a host, or `None` if it is not a vault of Azure's. An emulator may be
+/// on this machine.
 fn service(host: &str) -> Option<Service> {
     let found = CLOUDS.iter().find_map(|cloud| {
         let is_vault = |end: &&&str| {

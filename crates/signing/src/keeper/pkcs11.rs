@@ -79,7 +79,7 @@ impl Keeper for TokenKey {
         }
         let both = sign(&Mechanism::Ecdsa, digest)?;
         der::ecdsa(&both).map_err(|error| {
-            let reason = format!("its signature is no pair of numbers: {error}");
+            let reason = format!("its signature is not a pair of numbers: {error}");
             trouble(&self.name, reason, "another module for this token")
         })
     }

@@ -82,7 +82,7 @@ impl Uri {
                 once(
                     name,
                     &mut self.slot,
-                    number.map_err(|_| "slot-id is no number")?,
+                    number.map_err(|_| "slot-id is not a number")?,
                 )
             }
             "type" if value()? == "private" => Ok(()),
@@ -103,7 +103,7 @@ impl Uri {
                 let file = file.strip_prefix("//").unwrap_or(file);
                 match file.starts_with('/') {
                     true => once(name, &mut self.pin_file, file.into()),
-                    false => Err("pin-source is no absolute path and no file:".to_owned()),
+                    false => Err("pin-source is neither an absolute path nor a file:".to_owned()),
                 }
             }
             // An unknown name may be the rest of a PIN whose separators are not encoded.
@@ -171,7 +171,10 @@ mod tests {
             ("pkcs11:token=a", "names no key"),
             ("pkcs11:object=a", "names no token"),
             ("pkcs11:token=a;token=b;object=c", "token is there twice"),
-            ("pkcs11:token=a;object=c;slot-id=x", "slot-id is no number"),
+            (
+                "pkcs11:token=a;object=c;slot-id=x",
+                "slot-id is not a number",
+            ),
             ("pkcs11:token=a;object=c;type=cert", "type is not private"),
             (
                 "pkcs11:token=a;object=%c",

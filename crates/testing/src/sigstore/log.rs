@@ -31,7 +31,10 @@ impl Log {
     /// Takes an entry, and returns the log's answer.
     pub(super) fn answer(&self, proposed: &Value, faults: &Faults) -> Answer {
         let Some(body) = canonical(proposed) else {
-            return answer(400, &json!({"code": 400, "message": "this is no entry"}));
+            return answer(
+                400,
+                &json!({"code": 400, "message": "this is not an entry"}),
+            );
         };
         let body = body.to_string();
         let mut leaves = self.leaves.lock().unwrap();

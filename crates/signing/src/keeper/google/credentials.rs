@@ -163,14 +163,14 @@ fn address(file: &Value, name: &str, default: Option<&str>) -> Result<String, St
     match is_fine {
         true => Ok(text),
         false => Err(format!(
-            "name {text:?} as {name}, which is no address of Google's"
+            "name {text:?} as {name}, which is not an address of Google's"
         )),
     }
 }
 
 impl Account {
     fn read(file: &Value) -> Result<Account, String> {
-        let damaged = "have a damaged private_key: it is no RSA key in PEM";
+        let damaged = "have a damaged private_key: it is not an RSA key in PEM";
         let key = field(file, "private_key")?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| damaged)?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| damaged)?;
@@ -187,7 +187,7 @@ impl Account {
     fn ask(&self, name: &str, web: &Web) -> Result<Access, Error> {
         let assertion = self.assertion(Timestamp::now().as_second());
         let assertion = assertion.ok_or_else(|| {
-            let reason = "the private_key of the service account is no RSA key";
+            let reason = "the private_key of the service account is not an RSA key";
             trouble(name, reason, REMEDY)
         })?;
         let fields = [("grant_type", JWT_BEARER), ("assertion", &assertion)];
@@ -280,7 +280,7 @@ mod tests {
         ] {
             let file = json!({"token_uri": url});
             let said = address(&file, "token_uri", Some("https://a")).unwrap_err();
-            assert!(said.contains("no address of Google's"), "{url}: {said}");
+            assert!(said.contains("not an address of Google's"), "{url}: {said}");
         }
     }
 }
