@@ -138,7 +138,7 @@ fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) ->
     let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     ensure!(
         Path::new(&part.directory).components().all(is_inside),
-        "{:?} is no directory of the workspace",
+        "{:?} is not a directory of the workspace",
         part.directory
     );
     let manifests = MANIFESTS.map(|name| format!("{}/{name}", part.directory));

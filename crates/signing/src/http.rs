@@ -140,7 +140,8 @@ impl Web {
             url: url.to_owned(),
             reason,
         };
-        let parsed = Url::parse(url).map_err(|error| failed(format!("is no address: {error}")))?;
+        let parsed =
+            Url::parse(url).map_err(|error| failed(format!("is not an address: {error}")))?;
         if !asked.is_private(&parsed) {
             return Err(failed(
                 "must be https:// (http:// only on this machine)".to_owned(),

@@ -174,7 +174,10 @@ fn below(top: &Path, path: &Path) -> std::result::Result<PathBuf, String> {
     for part in path {
         let status = fs::symlink_metadata(&place);
         if !status.is_ok_and(|status| status.is_dir()) {
-            return Err(format!("the way to `{}` is no directory", path.display()));
+            return Err(format!(
+                "the way to `{}` is not a directory",
+                path.display()
+            ));
         }
         place.push(part);
     }
@@ -284,11 +287,11 @@ mod tests {
                     list,
                     ("x/a/d", Link(elsewhere)),
                 ],
-                "is no directory",
+                "is not a directory",
             ),
             (
                 vec![("x/components", Text("a\n")), ("x/a", Link(elsewhere))],
-                "is no directory",
+                "is not a directory",
             ),
             (
                 vec![

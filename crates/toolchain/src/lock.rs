@@ -380,7 +380,7 @@ mod tests {
             assert_ne!(changed, whole);
             std::fs::write(&path, changed).unwrap();
             let said = Lock::load(&path).unwrap_err().to_string();
-            assert!(said.contains("is no name"), "{said}");
+            assert!(said.contains("is not a name"), "{said}");
             assert!(!said.contains('\u{1b}'), "{said:?}");
         }
         for (from, to) in [
@@ -390,7 +390,7 @@ mod tests {
         ] {
             std::fs::write(&path, whole.replace(from, to)).unwrap();
             let said = Lock::load(&path).unwrap_err().to_string();
-            assert!(said.contains("is no name"), "{said}");
+            assert!(said.contains("is not a name"), "{said}");
         }
     }
 

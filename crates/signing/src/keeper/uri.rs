@@ -191,10 +191,13 @@ mod tests {
                 "pkcs11:token=a;object=c?module-name=d",
                 "its query has more than module-path",
             ),
-            ("pkcs11:token=a;object=c?pin-source=pin", "no absolute path"),
+            (
+                "pkcs11:token=a;object=c?pin-source=pin",
+                "neither an absolute path",
+            ),
             (
                 "pkcs11:token=a;object=c?pin-source=|pinentry",
-                "no absolute path",
+                "neither an absolute path",
             ),
             (
                 "pkcs11:token=a;object=c?pin-source=/a&pin-value=1",
