@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::images::{archive, bundled, lines_of};
+use super::config::lines_of;
+use super::images::{archive, bundled};
 use super::names::Names;
 use super::text::{hcl_list, hcl_string};
 use super::{DOCKERFILE, Project, base_context};

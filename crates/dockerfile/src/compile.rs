@@ -10,6 +10,7 @@ use super::project::{Member, Project};
 use super::text::{copy_words, heredoc, shell_word};
 use crateyard_description::Platform;
 use crateyard_description::normal::{Binary, Description};
+use percent_encoding::percent_decode_str;
 
 const MANIFEST_AWK: &str = include_str!("manifest.awk");
 const LOCK_AWK: &str = include_str!("lock.awk");
@@ -164,29 +165,11 @@ fn source_definition(source: &str) -> String {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let mut out = format!("[source.\"git+{url}\"]\ngit = \"{base}\"\n");
     if let Some((key @ ("branch" | "tag" | "rev"), value)) = query.split_once('=') {
-        let _ = writeln!(out, "{key} = \"{}\"", percent_decoded(value));
+        // The lock percent-encodes the names of branches and tags.
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        let _ = writeln!(out, "{key} = \"{value}\"");
     }
     out
-}
-
-/// Decodes the name of a branch or tag, which the lock percent-encodes.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match digits.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn build_script(description: &Description) -> String {

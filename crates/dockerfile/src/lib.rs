@@ -21,6 +21,7 @@
 
 mod bake;
 mod compile;
+mod config;
 mod ignore;
 mod images;
 mod names;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
+use percent_encoding::percent_decode_str;
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -62,22 +64,10 @@ pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
 pub(crate) fn fields(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let text = text.replace('+', " ");
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((byte, after)) = rest.split_first() {
-            let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-            match (byte, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-                (b'%', Some(value)) => {
-                    bytes.push(value);
-                    rest = &after[2..];
-                }
-                _ => {
-                    bytes.push(*byte);
-                    rest = after;
-                }
-            }
-        }
-        String::from_utf8(bytes).unwrap()
+        percent_decode_str(&text)
+            .decode_utf8()
+            .unwrap()
+            .into_owned()
     };
     query
         .split('&')
