@@ -179,6 +179,44 @@ fn the_bill_of_materials_says_which_crates_are_in_which_program() {
     assert!(text.contains("MIT OR Apache-2.0"));
 }
 
+/// Makes a bill of materials of programs that all depend on the first of these crates. Each crate
+/// depends on the `each` next ones.
+fn linked(programs: usize, crates: usize, each: usize) -> Value {
+    let element = |id: String| {
+        json!({"SPDXID": id, "name": id, "downloadLocation": "", "filesAnalyzed": false,
+            "licenseConcluded": "", "licenseDeclared": "", "copyrightText": ""})
+    };
+    let relate = |from: String, to: String| json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON", "relatedSpdxElement": to});
+    let mut packages: Vec<Value> = (0..crates).map(|at| element(format!("C{at}"))).collect();
+    let below = |at| (1..=each).map(move |next| (at, (at + next) % crates));
+    let below = (0..crates).flat_map(below);
+    let mut relationships: Vec<Value> = below
+        .map(|(at, next)| relate(format!("C{at}"), format!("C{next}")))
+        .collect();
+    for at in 0..programs {
+        let mut program = element(format!("P{at}"));
+        program["packageFileName"] = format!("/usr/libexec/application/program-{at:03}").into();
+        packages.push(program);
+        relationships.push(relate(format!("P{at}"), "C0".to_owned()));
+    }
+    json!({"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT",
+        "name": "x", "documentNamespace": "x", "creationInfo": {"created": "x", "creators": []},
+        "packages": packages, "relationships": relationships})
+}
+
+#[test]
+fn a_hundred_programs_of_two_thousand_crates_are_read() {
+    let parse = |bill: Value| spdx::Document::parse(bill.to_string().as_bytes());
+    let large = parse(linked(100, 2_000, 6)).unwrap();
+    let below = large.below_programs().unwrap();
+    assert!(below.len() == 100 && below.iter().all(|(_, crates)| crates.len() == 2_000));
+    let error = parse(linked(200, 2_000, 6)).unwrap_err();
+    assert!(error.contains("too many crates"), "{error}");
+    // Few crates, and more relations between them than anybody has.
+    let error = parse(linked(200, 200, 110)).unwrap_err();
+    assert!(error.contains("too many crates"), "{error}");
+}
+
 /// Returns the package of that name.
 fn package<'a>(sbom: &'a spdx::Document, name: &str) -> &'a spdx::Package {
     let mut packages = sbom.packages.iter();

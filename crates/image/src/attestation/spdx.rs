@@ -185,11 +185,14 @@ impl Package {
     }
 }
 
-/// The most bytes of names and paths that following the relations may gather. An image with a
-/// hundred programs of two thousand crates each has two thirds of it.
-const MOST_FOLLOWED: usize = 32 << 20;
-/// The cost of following a relation, in bytes, besides the path of the program.
-const RELATION: usize = 64;
+/// The most bytes that the crates of all programs may take. A hundred programs of two thousand
+/// crates each take two thirds of it.
+const MOST_GATHERED: usize = 32 << 20;
+/// The bytes that a crate of a program takes, besides the program's path.
+const GATHERED: usize = 64;
+/// The most relations that are followed, for all programs together. A crate has about five of them
+/// to others, so a hundred programs of two thousand crates each have a million.
+const MOST_FOLLOWED: usize = 4_000_000;
 
 impl Document {
     /// Reads a document, which may be anybody's. A small one can say that each of thousands of
@@ -215,7 +218,7 @@ impl Document {
             let below = needs.entry(&it.spdx_element_id).or_default();
             below.push(&it.related_spdx_element);
         }
-        let mut left = MOST_FOLLOWED;
+        let (mut bytes, mut steps) = (MOST_GATHERED, MOST_FOLLOWED);
         let mut programs = Vec::new();
         for package in &self.packages {
             let Some(path) = package.package_file_name.as_deref() else {
@@ -225,8 +228,9 @@ impl Document {
             let mut pending = vec![package.spdx_id.as_str()];
             while let Some(id) = pending.pop() {
                 for below in needs.get(id).into_iter().flatten() {
-                    left = left.checked_sub(RELATION + path.len())?;
+                    steps = steps.checked_sub(1)?;
                     if seen.insert(*below) {
+                        bytes = bytes.checked_sub(GATHERED + path.len())?;
                         pending.push(below);
                     }
                 }
