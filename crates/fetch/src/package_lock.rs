@@ -16,8 +16,8 @@ use serde_json::Value;
 /// The most packages of a lock. The largest locks of real applications have some thousands.
 const MOST: usize = 100_000;
 
-/// Hosts whose addresses npm takes for git repositories
-/// (<https://github.com/npm/hosted-git-info>).
+/// Hosts whose addresses npm takes for git repositories, except those of archives
+/// (<https://github.com/npm/hosted-git-info>, `lib/hosts.js`).
 const GIT_HOSTS: [&str; 5] = [
     "bitbucket.org",
     "gist.github.com",
@@ -178,20 +178,63 @@ fn check_address(url: &str) -> Result<()> {
     let Some(rest) = rest else {
         bail!("it comes from {url:?}, and only archives at https:// are fetched");
     };
-    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = host.rsplit('@').next().unwrap_or_default();
-    let host = host
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let host = host.trim_end_matches('.');
-    let host = host.strip_prefix("www.").unwrap_or(host);
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let host = host_of(authority);
+    let host = host.with_context(|| format!("it comes from {url:?}, which names no plain host"))?;
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
     ensure!(
-        !host.is_empty() && !GIT_HOSTS.contains(&host),
+        !GIT_HOSTS.contains(&host.as_str()) || is_archive(&host, path),
         "it comes from {url:?}, which npm takes for a git repository"
     );
     Ok(())
+}
+
+/// Returns the host in an address. Returns `None` if the host or the port has a form that npm might
+/// read as another host: escapes, spaces, letters beyond ASCII, or a port that is no number.
+/// <https://url.spec.whatwg.org/#host-parsing>
+fn host_of(authority: &str) -> Option<String> {
+    let named = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = match named.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => named.split_at(named.find(':').unwrap_or(named.len())),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    if host.is_empty()
+        || !host.bytes().all(is_plain)
+        || !digits.bytes().all(|it| it.is_ascii_digit())
+    {
+        return None;
+    }
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    Some(host.strip_prefix("www.").unwrap_or(&host).to_owned())
+}
+
+/// Whether npm downloads this path of a host in [`GIT_HOSTS`] as an archive, such as a release's
+/// file or a package of GitLab's registry. Paths of odd forms, which npm would rewrite before it
+/// looks at them, count as repositories.
+fn is_archive(host: &str, path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let is_rewritten = |part: &&str| {
+        let control = part.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
+        control || !is_plain(&part.to_ascii_lowercase().replace("%2e", "."))
+    };
+    if parts.iter().any(is_rewritten) {
+        return false;
+    }
+    let third = parts.get(2).copied();
+    match host {
+        "github.com" => third.is_some_and(|kind| kind != "tree"),
+        "bitbucket.org" => third == Some("get"),
+        "gist.github.com" => third == Some("raw"),
+        "git.sr.ht" => third == Some("archive"),
+        // A project may be in groups, so the marker of an archive has no fixed place.
+        "gitlab.com" => parts.iter().enumerate().skip(1).any(|(at, part)| {
+            part.starts_with("archive.tar.gz") || (*part == "-" && at + 1 < parts.len())
+        }),
+        _ => false,
+    }
 }
 
 /// Checks that a version is one, and not an address or a path, which npm would take there too.
@@ -239,6 +282,10 @@ mod tests {
                 with(r#", "dev": true, "hasInstallScript": true"#),
             ),
             (
+                "node_modules/a",
+                with(r#", "resolved": "https://[::1]:8/a.tgz?b=c/d""#),
+            ),
+            (
                 "node_modules/a/node_modules/b",
                 r#"{"version": "1.0.0", "inBundle": true}"#.to_owned(),
             ),
@@ -265,6 +312,12 @@ mod tests {
             "https://www.GitHub.com/a/b#0123",
             "https://me@gitlab.com:443/a/b",
             "https://bitbucket.org./a/b",
+            "https://github%2ecom/a/b",
+            "https://git\thub.com/a/b",
+            "https://\u{ff47}ithub.com/a/b",
+            "https://me@gitlab.com:a/b",
+            "https://github.com:a/b/tree/c",
+            "https://github.com",
             "https://",
             "file:../a.tgz",
             "/etc/passwd",
@@ -306,6 +359,49 @@ mod tests {
         assert!(check(r#"{"lockfileVersion": 1, "dependencies": {}}"#).is_err());
         let package = from("https://h/a.tgz").replace('{', r#"{"hasShrinkwrap": true, "#);
         assert!(check(&lock("node_modules/a", &package)).is_err());
+    }
+
+    /// npm 9 and 10 agree about each address (`HostedGit.fromUrl`).
+    #[test]
+    fn archives_of_hosts_with_repositories_are_no_repositories() {
+        for url in [
+            "https://github.com/a/b/releases/download/v1/c-1.0.0.tgz",
+            "https://www.github.com/a/b/archive/refs/tags/v1.tar.gz#sha",
+            "https://me:secret@github.com:443/a/b/tarball/v1?x=tree",
+            "https://gitlab.com/api/v4/projects/1/packages/npm/@s/c/-/@s/c-1.0.0.tgz",
+            "https://gitlab.com/group/sub/b/-/archive/v1/b-v1.tar.gz",
+            "https://gitlab.com/a/b/repository/archive.tar.gz?ref=v1",
+            "https://bitbucket.org/a/b/get/v1.tar.gz",
+            "https://gist.github.com/a/0123/raw/4567/c.tgz",
+            "https://git.sr.ht/~a/b/archive/v1.tar.gz",
+            "https://codeload.github.com/a/b/tar.gz/v1",
+            "https://npm.pkg.github.com/download/@a/b/1.0.0/0123",
+        ] {
+            check_address(url).unwrap_or_else(|error| panic!("{error}"));
+        }
+        for url in [
+            "https://github.com/a/b",
+            "https://github.com/a/b/",
+            "https://github.com/a/b.git?x=/releases/",
+            "https://github.com/a/b/tree/v1",
+            "https://github.com/a/b/releases/..",
+            "https://github.com/a/b/releases/%2E%2e",
+            "https://github.com/a/b/releases/.%2e/tree/v1",
+            "https://github.com/a/b\\tree\\v1",
+            "https://github.com/a/b/tr\nee/v1",
+            "https://gitlab.com/a/b",
+            "https://gitlab.com/-/b",
+            "https://gitlab.com/a/-",
+            "https://gitlab.com/a/-/../b",
+            "https://gitlab.com/a/b?/-/c",
+            "https://gitlab.com/a/b#/-/archive.tar.gz",
+            "https://bitbucket.org/a/b/src/v1",
+            "https://gist.github.com/0123",
+            "https://gist.github.com/a/0123/4567",
+            "https://git.sr.ht/~a/b/tree/v1",
+        ] {
+            assert!(check_address(url).is_err(), "{url}");
+        }
     }
 
     #[test]
