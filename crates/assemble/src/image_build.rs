@@ -145,8 +145,8 @@ pub struct Way<'a> {
 /// When Nix is not installed or a build fails.
 pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     git::check(request.workspace)?;
-    crate::brought::bring(nix.store.as_deref());
     let flake = nix.flake(request.workspace)?;
+    crate::brought::bring(request.workspace, nix.store.as_deref());
     plan_lock::expect_current(request.workspace, nix, &flake)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();

@@ -35,7 +35,7 @@ const REMOTE: [&str; 13] = [
 /// The types of references to other machines.
 const REMOTE_TYPES: [&str; 4] = ["github", "gitlab", "sourcehut", "indirect"];
 /// Nix's name for a source in the store.
-const SOURCE: &str = "source";
+pub(crate) const SOURCE: &str = "source";
 
 /// Reads the inputs in flake.nix. Paths become strings, because Nix would copy the target of a
 /// path.
@@ -103,7 +103,7 @@ pub(crate) fn check(files: &Path, workspace: &Path, nix: &Nix) -> Result<()> {
 }
 
 /// Reads the lock. A missing lock counts as one without inputs.
-fn lock(workspace: &Path) -> Result<Value> {
+pub(crate) fn lock(workspace: &Path) -> Result<Value> {
     let file = workspace.join("flake.lock");
     let context = || format!("cannot read {}", file.display());
     match fs::read_to_string(&file) {
@@ -115,7 +115,7 @@ fn lock(workspace: &Path) -> Result<Value> {
 }
 
 /// Returns the nodes of a lock without its root.
-fn nodes(lock: &Value) -> Result<Vec<(&String, &Value)>> {
+pub(crate) fn nodes(lock: &Value) -> Result<Vec<(&String, &Value)>> {
     let nodes = lock["nodes"]
         .as_object()
         .context("flake.lock has no nodes")?;

@@ -3,6 +3,8 @@
 //! The path of a program depends on its name and its bytes alone. So a copy fits every store and
 //! every workspace that pins these bytes, and nobody has to vouch for it.
 
+pub mod lock;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -142,6 +144,21 @@ impl Kept {
         Ok(())
     }
 
+    /// Returns the store paths of the copies to add to a store that lacks them.
+    fn chosen(&self, store: &Store, pinned: Option<&BTreeSet<String>>) -> Result<Vec<String>> {
+        let mut files = self.0.files()?;
+        files.sort_by_key(|file| std::cmp::Reverse(file.modified));
+        let names = files.iter().filter_map(|file| file.name.to_str());
+        let paths = names.map(|name| format!("{}/{name}", store.directory()));
+        let mut newest = BTreeSet::new();
+        let paths = paths.filter(|path| match pinned {
+            _ if !is_program(path) => false,
+            Some(pinned) => pinned.contains(path),
+            None => newest.insert(name_of(path).to_owned()),
+        });
+        Ok(paths.collect())
+    }
+
     /// Removes a copy, unless another process has.
     fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
         match self.0.remove_file(name.as_ref()) {
@@ -150,16 +167,13 @@ impl Kept {
         }
     }
 
-    /// Adds the copies that a store lacks. A damaged copy is removed.
+    /// Adds the copies that a store lacks, of those with a `pinned` path. If the pins are not known
+    /// yet, adds the copy of each program that was used last. A damaged copy is removed.
     ///
     /// # Errors
     /// When a copy can't be read, or Nix can't add it.
-    pub fn bring(&self, store: &Store) -> Result<()> {
-        let files = self.0.files()?;
-        let names = files.iter().filter_map(|file| file.name.to_str());
-        let paths = names.map(|name| format!("{}/{name}", store.directory()));
-        let paths: Vec<String> = paths.filter(|path| is_program(path)).collect();
-        for path in lacking(store, &paths)? {
+    pub fn bring(&self, store: &Store, pinned: Option<&BTreeSet<String>>) -> Result<()> {
+        for path in lacking(store, &self.chosen(store, pinned)?)? {
             let Some(bytes) = self.0.read(base(&path), LIMIT)? else {
                 continue;
             };
@@ -261,13 +275,43 @@ mod tests {
     }
 
     #[test]
+    fn a_store_gets_no_copies_that_its_workspace_can_not_use() {
+        let (_directory, store, kept) = place();
+        let past = SystemTime::now() - Duration::from_secs(3600);
+        let mut paths = Vec::new();
+        for (age, (name, bytes)) in [("plan", "1"), ("unit", "1"), ("plan", "2")]
+            .iter()
+            .enumerate()
+        {
+            let path = stored(&store, name, bytes.as_bytes());
+            kept.keep(&store, [path.as_str()]).unwrap();
+            let file = fs::File::open(kept.0.path().join(base(&path))).unwrap();
+            file.set_modified(past + Duration::from_secs(age as u64))
+                .unwrap();
+            paths.push(path);
+        }
+        kept.0.write("other", b"").unwrap();
+        let [old, unit, new] = &paths[..] else {
+            panic!("{paths:?}");
+        };
+        let chosen = |pinned: Option<&[&String]>| {
+            let pinned = pinned.map(|paths| paths.iter().map(|it| (*it).clone()).collect());
+            kept.chosen(&store, pinned.as_ref()).unwrap()
+        };
+        assert_eq!(chosen(Some(&[old])), std::slice::from_ref(old));
+        assert!(chosen(Some(&[])).is_empty());
+        // Without pins, the last copy of each program is brought.
+        assert_eq!(chosen(None), [new.clone(), unit.clone()]);
+    }
+
+    #[test]
     fn other_bytes_never_get_into_a_store() {
         let (_directory, store, kept) = place();
         let path = path_of(&store, "unit", b"pinned");
         let error = add(&store, &path, b"other").unwrap_err().to_string();
         assert!(error.contains("not the bytes"), "{error}");
         kept.0.write(base(&path), b"other").unwrap();
-        kept.bring(&store).unwrap();
+        kept.bring(&store, None).unwrap();
         assert!(kept.0.names().unwrap().is_empty());
         assert!(!store.physical(&path).exists());
     }

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use crateyard_disk::Directory;
-use crateyard_flake::{Nix, programs};
+use crateyard_flake::Nix;
+use crateyard_flake::programs;
+use crateyard_flake::programs::lock::{FILE, Lock, Pin};
 use crateyard_nix::Store;
 use crateyard_terminal::{print_line, write_to};
-
-use self::lock::{FILE, Lock, Pin};
-
-mod lock;
 
 /// Build Crateyard's bootstrap programs from source and write bootstrap.lock
 ///

@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<()> {
     let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let mut debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
-    crate::brought::bring(args.store.as_deref());
+    crate::brought::bring(workspace_of(&args.cargo_lock), args.store.as_deref());
     let own = own(&args.cargo_lock);
     let own_lock = own.as_ref().map(|own| Lock::load(&own.debian_lock));
     let own_lock = own_lock.transpose()?.filter(|own_lock| *own_lock != lock);
