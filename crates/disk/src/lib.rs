@@ -4,6 +4,8 @@
 //! (`openat(2)`). No symbolic link is followed on the way. Anyone who puts one there causes an
 //! error, and nothing that the link leads to is read, written or removed.
 //!
+//! Large files are written to without a name until they are complete ([`unnamed`]).
+//!
 //! ```
 //! # let place = tempfile::tempdir()?;
 //! use crateyard_disk::Directory;
@@ -17,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod directory;
+pub mod unnamed;
 
 pub use directory::{Directory, Entry, is_directory, modified};
 

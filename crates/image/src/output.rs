@@ -1,9 +1,10 @@
 //! Output that is complete or not there at all.
 //!
-//! Files and directories are written under a temporary name beside the final one, synchronized to
-//! the disk and renamed. If a full disk or a kill stops the program in between, nothing has the
-//! final name. The next run for the same name removes the temporary files of a killed run. A lock
-//! tells them from the files of a run that is still going.
+//! A directory is written under a temporary name beside the final one, synchronized to the disk and
+//! renamed. A file has no name until it is complete, if the file system allows that. If a full disk
+//! or a kill stops the program in between, nothing has the final name. The next run for the same
+//! name removes what a killed run left under a temporary name. A lock tells that from the files of
+//! a run that is still going.
 //!
 //! Nix synchronizes the output of a derivation: the output is not there before Nix has registered
 //! it.
@@ -12,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crateyard_disk::unnamed::{self, Unnamed};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
@@ -125,7 +127,7 @@ impl Drop for OutputDir {
 /// A file that is being written.
 #[derive(Debug)]
 pub struct OutputFile {
-    file: tempfile::NamedTempFile,
+    file: Unnamed,
     destination: PathBuf,
 }
 
@@ -136,36 +138,32 @@ impl OutputFile {
     /// When the directory can't be written to.
     pub fn create(destination: &Path) -> Result<OutputFile> {
         let destination = absolute(destination)?;
-        remove_leftovers(&destination);
-        let file = tempfile::Builder::new()
-            .prefix(&temporary_prefix(&destination))
-            .tempfile_in(parent(&destination))
-            .map_err(Error::io("create a file beside", &destination))?;
-        // The lock lives as long as the open file.
-        let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
+        let (directory, prefix) = (parent(&destination), temporary_prefix(&destination));
+        unnamed::tidy(&directory, &prefix);
+        // A traced cell can't name an unnamed file, and Nix removes what a killed builder leaves.
+        let created = match is_in_store(&destination) {
+            true => Unnamed::create_named(&directory, &prefix),
+            false => Unnamed::create(&directory, &prefix),
+        };
+        let file = created.map_err(Error::io("create a file beside", &destination))?;
         Ok(OutputFile { file, destination })
     }
 
     /// Returns the file to write to.
     pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        self.file.file()
     }
 
-    /// Gives the file its final name, readable for all.
+    /// Gives the file its final name.
     ///
     /// # Errors
     /// When the disk is full or the name is taken by a directory.
-    pub fn finish(self) -> Result<()> {
-        let OutputFile { file, destination } = self;
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file()
-            .set_permissions(permissions)
-            .map_err(Error::io("set the mode of", &destination))?;
-        sync(file.as_file(), &destination)?;
-        file.persist(&destination).map_err(|error| {
-            Error::io("rename the finished output to", &destination)(error.error)
-        })?;
-        sync_directory(&parent(&destination))
+    pub fn finish(mut self) -> Result<()> {
+        let destination = &self.destination;
+        sync(self.file.file(), destination)?;
+        let named = self.file.replace_at_once(destination);
+        named.map_err(Error::io("rename the finished output to", destination))?;
+        sync_directory(&parent(destination))
     }
 }
 
@@ -205,7 +203,8 @@ fn lock(path: &Path) -> Option<File> {
     Some(file)
 }
 
-/// Removes the remains of killed runs for the same destination, as far as possible.
+/// Removes the directories of killed runs for the same destination, as far as possible. Follows no
+/// link, and opens nothing else, which might be a pipe.
 fn remove_leftovers(destination: &Path) {
     let prefix = temporary_prefix(destination);
     let Ok(entries) = fs::read_dir(parent(destination)) else {
@@ -213,15 +212,11 @@ fn remove_leftovers(destination: &Path) {
     };
     for entry in entries.flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let path = entry.path();
-        let Some(_lock) = is_ours.then(|| lock(&path)).flatten() else {
-            continue;
-        };
-        let _ = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
+        if let Some(_lock) = (is_ours && is_directory).then(|| lock(&path)).flatten() {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod blobs;
 mod destination;
 mod partial;
-mod unnamed;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,14 +1,17 @@
 //! The OCI layout that a pull writes to.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use crateyard_disk::unnamed::{self, Unnamed, remove_abandoned, tidy};
 use crateyard_oci::{Descriptor, Digest, Document, media_type};
 use serde_json::{Value, json};
 
-use super::unnamed::{PREFIX, Unnamed, lock, remove_abandoned};
 use crate::error::Error;
 
+/// The prefix of temporary names in a layout.
+pub(super) const PREFIX: &str = ".new-";
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The layout.
@@ -76,6 +79,7 @@ impl Destination {
             blobs.join("sha256"),
             blobs.join("sha512"),
         ] {
+            tidy(&directory, PREFIX);
             let entries = std::fs::read_dir(directory).into_iter().flatten();
             for entry in entries.flatten() {
                 let name = entry.file_name();
@@ -83,7 +87,7 @@ impl Destination {
                 let is_left = name
                     .strip_prefix(".partial-")
                     .is_some_and(|hex| !is_wanted(hex));
-                if name.starts_with(PREFIX) || is_left {
+                if is_left {
                     remove_abandoned(&entry.path());
                 }
             }
@@ -132,8 +136,8 @@ impl Destination {
         let directory = self.blob_directory(&manifest.digest)?;
         let path = self.blob_path(&manifest.digest);
         let write = || -> std::io::Result<()> {
-            let mut file = Unnamed::create(&directory)?;
-            file.append(&manifest.bytes)?;
+            let mut file = Unnamed::create(&directory, PREFIX)?;
+            file.file().write_all(&manifest.bytes)?;
             file.name(&path).map(drop)
         };
         write().map_err(Error::io("write", &path))
@@ -143,7 +147,7 @@ impl Destination {
     /// removes blobs.
     fn lock(&self) -> Result<File, Error> {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
-        lock(&file, libc::LOCK_EX).map_err(Error::io("lock", &self.path))?;
+        unnamed::lock(&file).map_err(Error::io("lock", &self.path))?;
         Ok(file)
     }
 
@@ -229,8 +233,8 @@ impl Destination {
     /// Writes a small file of the layout, whole or not at all.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let write = || -> std::io::Result<()> {
-            let mut file = Unnamed::create(&self.path)?;
-            file.append(bytes)?;
+            let mut file = Unnamed::create(&self.path, PREFIX)?;
+            file.file().write_all(bytes)?;
             file.replace(path)
         };
         write().map_err(Error::io("write", path))

@@ -1,11 +1,12 @@
 //! A blob that is being received.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::PathBuf;
 
+use crateyard_disk::unnamed::{Unnamed, take};
 use crateyard_oci::{Digest, Hasher};
 
-use super::unnamed::{Unnamed, take};
+use super::destination::PREFIX;
 use crate::error::Error;
 
 /// A blob that is being received. Only this pull writes to its file.
@@ -22,7 +23,8 @@ pub(super) struct Partial {
 impl Partial {
     /// Continues the file of a failed pull, if it is not longer than `size`.
     pub(super) fn open(directory: PathBuf, digest: &Digest, size: u64) -> Result<Partial, Error> {
-        let file = Unnamed::create(&directory).map_err(Error::io("write to", &directory))?;
+        let file =
+            Unnamed::create(&directory, PREFIX).map_err(Error::io("write to", &directory))?;
         let mut partial = Partial {
             file: Some(file),
             directory,
@@ -54,7 +56,7 @@ impl Partial {
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if let Some(file) = &mut self.file {
-            let written = file.append(bytes);
+            let written = file.file().write_all(bytes);
             written.map_err(Error::io("write to", &self.directory))?;
         }
         self.hasher.update(bytes);
