@@ -1,5 +1,5 @@
 //! Prints text for people. All output goes through this crate, which cleans it
-//! ([`crateyard_image::text`]).
+//! ([`crateyard_image::text`]), and in CI lets none of it be read as a command.
 //!
 //! ```
 //! use crateyard_terminal::{count, table};
@@ -12,6 +12,7 @@
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
+mod commands;
 mod pulse;
 
 use std::fmt::Display;
@@ -19,6 +20,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use commands::{disarm, disarm_json};
 use crateyard_image::text::{clean_json, clean_lines};
 
 pub use crateyard_image::text::{clean, clean_log, shortened};
@@ -39,11 +41,19 @@ macro_rules! note {
 /// Prints a message of a kind to standard error.
 pub fn say(kind: &str, message: &str) {
     // A message that nobody can read is not a reason to end the command.
-    let _ = writeln!(io::stderr(), "{kind}: {}", clean_lines(message));
+    let message = disarm(clean_lines(message));
+    let _ = writeln!(io::stderr(), "{kind}: {message}");
 }
 
 /// Prints a part of a log to standard error. It keeps its lines and colours.
 pub fn log(text: &str) {
+    // As for a message.
+    let _ = write!(io::stderr(), "{}", disarm(clean_log(text)));
+}
+
+/// Prints text for a CI system to standard error, with the commands in it. The caller has escaped
+/// everything from outside, or stops commands around it.
+pub fn markup(text: &str) {
     // As for a message.
     let _ = write!(io::stderr(), "{}", clean_log(text));
 }
@@ -64,7 +74,7 @@ pub fn print_table(rows: impl Iterator<Item = Vec<String>> + Clone, right: &[usi
     print_with(|out| {
         for row in rows {
             let line = line(&row, &widths, "", right);
-            out.write_all(clean_lines(&line).as_bytes())?;
+            out.write_all(disarm(clean_lines(&line)).as_bytes())?;
         }
         Ok(())
     })
@@ -117,7 +127,7 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
 /// # Errors
 /// When standard output can't be written.
 pub fn print(text: &str) -> Result<()> {
-    write(&clean_lines(text))
+    write(&disarm(clean_lines(text)))
 }
 
 fn write(text: &str) -> Result<()> {
@@ -138,7 +148,7 @@ pub fn print_line(line: impl Display) -> Result<()> {
 /// When standard output can't be written.
 pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)?;
-    write(&(clean_json(&text).into_owned() + "\n"))
+    write(&(disarm_json(clean_json(&text)).into_owned() + "\n"))
 }
 
 /// Writes a file completely or not at all. If its name is `-`, prints the text instead.

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clean;
+use crate::commands::disarm;
 
 /// The time between two lines of a log.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ impl Pulse {
     pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
         (!stderr().is_terminal()).then(|| {
             // A log that nobody reads any more is not a reason to end the command.
-            let write = move || drop(writeln!(stderr(), "{}", clean(&line())));
+            let write = move || drop(writeln!(stderr(), "{}", disarm(clean(&line()))));
             Pulse::every(INTERVAL, write)
         })
     }

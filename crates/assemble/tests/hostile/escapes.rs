@@ -1,4 +1,5 @@
-//! Names in images that would move a terminal's cursor or set its title.
+//! Names in images that would move a terminal's cursor, set its title, or be a command for a CI
+//! system.
 
 use std::process::Command;
 
@@ -7,19 +8,24 @@ use serde_json::json;
 
 use crate::inputs::{Layout, directory, symlink, tar_of};
 
-const ESCAPE: &str = "\u{1b}]0;title\u{7}\u{1b}[31mred\u{9b}2J";
+const ESCAPE: &str =
+    "\u{1b}]0;title\u{7}\u{1b}[31mred\u{9b}2J##[set-output name=a]b##vso[a]\n::add-mask::c";
 
-/// Runs a command, and fails if a control character other than a line's end reaches the terminal.
+/// Runs a command, and fails if a control character other than a line's end reaches the terminal,
+/// or if GitHub's runner would find a command.
 fn says_nothing_odd(words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
         .args(words)
         .env("XDG_CACHE_HOME", std::env::temp_dir())
+        .env("GITHUB_ACTIONS", "true")
         .output()
         .unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8(said).unwrap();
     let odd = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
     assert!(!said.contains(odd), "{words:?}: {said:?}");
+    let is_command = |line: &str| line.contains("##") || line.trim_start().starts_with("::");
+    assert!(!said.lines().any(is_command), "{words:?}: {said}");
     said
 }
 

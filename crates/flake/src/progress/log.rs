@@ -62,7 +62,12 @@ impl Log {
             }
             Event::Failed {
                 name, message, log, ..
-            } => crateyard_terminal::log(&self.markup.failure(name, message, log)),
+            } => match &self.markup {
+                Markup::None => crateyard_terminal::log(&failure(name, message, log)),
+                Markup::GitHub(sources) => {
+                    crateyard_terminal::markup(&folded(sources, name, message, log));
+                }
+            },
             _ => {}
         }
     }
@@ -88,21 +93,17 @@ fn planned(to_build: usize, to_fetch: usize, jobs: usize) -> String {
     parts.join(", ")
 }
 
-impl Markup {
-    fn failure(&self, name: &str, message: &str, log: &str) -> String {
-        let text = failure(name, message, log);
-        let Self::GitHub(sources) = self else {
-            return text;
-        };
-        // GitHub must not read a builder's output as commands. No output can contain its own hash,
-        // so the token does not occur in it.
-        let token = token(&text);
-        format!(
-            "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n{}",
-            github_data(name),
-            annotation(sources, name, message, log)
-        )
-    }
+/// Writes a failure as a group with its log, and an annotation.
+fn folded(sources: &Sources, name: &str, message: &str, log: &str) -> String {
+    let text = failure(name, message, log);
+    // GitHub must not read a builder's output as commands. No output can contain its own hash, so
+    // the token does not occur in it.
+    let token = token(&text);
+    format!(
+        "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n{}",
+        github_data(name),
+        annotation(sources, name, message, log)
+    )
 }
 
 /// Writes the command that annotates the run with the first error of a log, or else with Nix's
@@ -191,10 +192,10 @@ mod tests {
     #[test]
     fn a_failure_is_an_annotation_on_github() {
         let directory = tempfile::tempdir().unwrap();
-        let github = Markup::GitHub(Sources::of(directory.path()));
+        let sources = Sources::of(directory.path());
         let message = "error: builder for 'x' failed: 100%";
         let log = "::add-path::/tmp\n";
-        let shown = github.failure("a:b-0.1.0", message, log);
+        let shown = folded(&sources, "a:b-0.1.0", message, log);
         let token = token(&failure("a:b-0.1.0", message, log));
         assert_eq!(
             shown,
@@ -205,11 +206,11 @@ mod tests {
             )
         );
         assert_eq!(
-            Markup::None.failure("a", message, "cause\n"),
+            failure("a", message, "cause\n"),
             "cause\na: builder for 'x' failed: 100%\n"
         );
         let coloured = "\u{1b}[31;1merror: \u{1b}[0mbuilder for '\u{1b}[35;1mx\u{1b}[0m' failed";
-        let shown = github.failure("a", coloured, "");
+        let shown = folded(&sources, "a", coloured, "");
         let last = shown.lines().last();
         assert_eq!(last, Some("::error title=a::builder for 'x' failed"));
     }
