@@ -13,28 +13,30 @@ pub struct Moments {
     pub random: fastrand::Rng,
     seed: u64,
     left: usize,
-    end: Instant,
+    end: Option<Instant>,
 }
 
 impl Moments {
     /// Draws `count` moments within `time`. `KILL_SEED` repeats those of an earlier run, and
-    /// `KILL_MOMENTS` changes their number.
+    /// `KILL_MOMENTS` sets their number, without a time limit.
     pub fn new(test: &str, count: usize, time: Duration) -> Moments {
         let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let seed = variable("KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
-        let count = variable("KILL_MOMENTS").map_or(count, |count: u64| count as usize);
+        let asked = variable("KILL_MOMENTS");
+        let count = asked.map_or(count, |count: u64| count as usize);
         eprintln!("{test}: KILL_SEED={seed} repeats these {count} moments");
         Moments {
             random: fastrand::Rng::with_seed(seed),
             seed,
             left: count,
-            end: Instant::now() + time,
+            end: asked.is_none().then(|| Instant::now() + time),
         }
     }
 
     /// Whether there is another moment.
     pub fn another(&mut self) -> bool {
-        if self.left > 0 && Instant::now() > self.end {
+        let is_late = self.end.is_some_and(|end| Instant::now() > end);
+        if self.left > 0 && is_late {
             eprintln!("the time is up: leaving out {} moments", self.left);
             self.left = 0;
         }
