@@ -1,6 +1,9 @@
 //! Builds a workspace where less is permitted than usual: without namespaces as root, without
 //! namespaces as a user without any privileges, and as a user whom Nix's daemon does not trust. The
 //! derivations and the bytes are always the same. `docs/privileges.md` explains how that works.
+//!
+//! `PRIVILEGES_WORKSPACE` and `PRIVILEGES_IMAGE` name another workspace and its image for the first
+//! three. Crateyard's own takes hours without namespaces.
 
 mod container;
 
@@ -73,9 +76,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(workspace: &Path) -> Result<Self> {
+    fn of(workspace: &Path, image: &str) -> Result<Self> {
         let expression = format!(
-            "let made = {}; in {{ image = made.images.ledger.drvPath; \
+            "let made = {}; in {{ image = made.images.{image}.drvPath; \
              imported = [ made.targets.drvPath made.description.drvPath made.plan.drvPath ]; \
              units = map (unit: unit.drvPath) (builtins.attrValues made.units); }}",
             attribute(workspace, "all").trim_end_matches(".all")
@@ -84,15 +87,16 @@ impl Wanted {
         serde_json::from_str(&text).context("nix eval printed something else than expected")
     }
 
-    /// Returns all derivations, including the image's layers.
+    /// Returns all derivations: what evaluation reads, the image, its layers and its units.
     fn derivations(&self) -> Result<BTreeSet<String>> {
         let closure = store(&["--query", "--requisites", &self.image])?;
-        let layers = closure
-            .lines()
-            .filter(|path| path.ends_with(".drv") && nix::name_of(path).starts_with("layer-"));
-        let units = self.units.iter().chain(&self.imported);
-        let all = units.chain([&self.image]).cloned();
-        Ok(all.chain(layers.map(str::to_owned)).collect())
+        let is_wanted = |path: &&str| {
+            let is_layer = path.ends_with(".drv") && nix::name_of(path).starts_with("layer-");
+            is_layer || self.units.iter().any(|unit| unit == path)
+        };
+        let needed = closure.lines().filter(is_wanted).map(str::to_owned);
+        let all = self.imported.iter().chain([&self.image]).cloned();
+        Ok(all.chain(needed).collect())
     }
 }
 
@@ -218,6 +222,15 @@ fn impossible() -> Option<&'static str> {
     (!is_root).then_some("only root can show a command another store")
 }
 
+/// Returns the derivations of the workspace that the environment names, or of a small one.
+fn chosen() -> Result<Wanted> {
+    let variable = |name| std::env::var(format!("PRIVILEGES_{name}"));
+    let Ok(workspace) = variable("WORKSPACE") else {
+        return Wanted::of(&locked("ledger")?, "ledger");
+    };
+    Wanted::of(&Path::new(&workspace).canonicalize()?, &variable("IMAGE")?)
+}
+
 /// Builds the workspace in a place without namespaces.
 fn built_elsewhere(way: &Way) -> Result<Completion> {
     if let Some(why) = impossible() {
@@ -226,7 +239,7 @@ fn built_elsewhere(way: &Way) -> Result<Completion> {
     if matches!(way, Way::Container { .. }) && which::which("runc").is_err() {
         return Ok(Completion::ignored_with("runc is not installed"));
     }
-    let place = Place::new(&Wanted::of(&locked("ledger")?)?)?;
+    let place = Place::new(&chosen()?)?;
     let build = ["sh".to_owned(), place.file("build.sh"), place.file("")];
     let command = match way {
         Way::Container { user } => container::command(place.path(), *user, &build)?,
@@ -266,7 +279,7 @@ fn untrusted() -> Result<Completion> {
     // The plan knows the names of all files, and the copy has one more: its flake.lock.
     let wanted = Wanted {
         imported: Vec::new(),
-        ..Wanted::of(&workspace)?
+        ..Wanted::of(&workspace, "ledger")?
     };
     let place = Place::new(&wanted)?;
     place.write("conf/nix.conf", &format!("{}{DAEMON}", nix::SETTINGS))?;
