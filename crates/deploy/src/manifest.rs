@@ -12,41 +12,33 @@ mod unit;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crateyard_oci::{Digest, Reference};
 pub use find::Names;
 pub use mention::SCHEME;
 
-/// The format of a file, by the extension of its name.
+use crate::quadlet;
+
+/// The format of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// YAML, which includes JSON.
     Yaml,
-    /// A systemd unit that Quadlet reads.
+    /// A systemd unit that Quadlet reads, or a drop-in of one.
     Unit,
 }
 
-/// Extensions of Quadlet units. The last two name no image, but others need them.
-/// <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
-const UNITS: [&str; 7] = [
-    "container",
-    "image",
-    "volume",
-    "pod",
-    "kube",
-    "network",
-    "build",
-];
-
 impl Format {
-    /// Returns the format of a file, or `None` if it is not a manifest.
-    pub fn of(name: &str) -> Option<Format> {
-        let (_, ending) = name.rsplit_once('.')?;
-        match ending {
-            "yaml" | "yml" | "json" => Some(Format::Yaml),
-            ending if UNITS.contains(&ending) => Some(Format::Unit),
-            _ => None,
+    /// Returns the format of a file, or `None` if it is not a manifest. The name of a file's
+    /// directory tells the drop-ins of units.
+    pub fn of(path: &Path) -> Option<Format> {
+        let name = path.file_name()?.to_string_lossy();
+        if quadlet::is_unit(&name) || quadlet::is_drop_in(&path.to_string_lossy()) {
+            return Some(Format::Unit);
         }
+        let (_, ending) = name.rsplit_once('.')?;
+        matches!(ending, "yaml" | "yml" | "json").then_some(Format::Yaml)
     }
 }
 

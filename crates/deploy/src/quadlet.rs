@@ -2,105 +2,169 @@
 //! share.
 //! <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
 
-/// A unit, or a file that one reads: its name without directories, and its text.
+mod drop_in;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use drop_in::{is_directory as is_drop_in_directory, is_drop_in};
+pub use names::is_unit;
+use names::{kind_of, service_of};
+
+/// A file and its text. The name is relative to the directory of units: `app.container`,
+/// `app.container.d/10.conf`.
 pub type File<'a> = (&'a str, &'a str);
 
-/// Returns the service that the generator makes from a unit, as `systemctl` takes it, or `None` for
-/// files that are not units and for units that others start. A template has the pattern of its
-/// running instances.
-pub fn service((name, text): File<'_>) -> Option<String> {
-    let (stem, ending) = name.rsplit_once('.')?;
-    let suffix = match ending {
-        "container" | "kube" => "",
-        "pod" => "-pod",
-        "image" => "-image",
-        "build" => "-build",
-        _ => return None,
-    };
-    let given = values(text, "ServiceName").next_back();
-    let service = given.map_or_else(|| format!("{stem}{suffix}"), str::to_owned);
-    Some(match service.ends_with('@') {
-        true => format!("{service}*.service"),
-        false => format!("{service}.service"),
-    })
+/// The files of a directory of units. Each unit counts with its drop-ins.
+pub struct Files {
+    /// The units in the order of the files, with the texts of their drop-ins behind their own.
+    units: Vec<(String, String)>,
 }
 
-/// Returns the services to restart if a file has changed: its own, then those of the units among
-/// `all` that read it.
-pub fn services(changed: &str, all: &[File<'_>]) -> Vec<String> {
-    let own = all.iter().filter(|(name, _)| *name == changed);
-    let readers = all.iter().filter(|(_, text)| reads(text, changed));
-    own.chain(readers)
-        .filter_map(|file| service(*file))
-        .collect()
-}
-
-/// Whether a unit names a file: the unit of its image, or Kubernetes YAML that it plays.
-pub fn reads(unit: &str, file: &str) -> bool {
-    let is_unit = file.ends_with(".image") || file.ends_with(".build");
-    let keys: &[&str] = if is_unit {
-        &["Image"]
-    } else {
-        &["Yaml", "ConfigMap"]
-    };
-    let mut named = keys.iter().flat_map(|key| values(unit, key));
-    named.any(|value| value.strip_prefix("./").unwrap_or(value) == file)
-}
-
-/// Returns the values of a key, in all sections.
-fn values<'a>(unit: &'a str, key: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
-    unit.lines().filter_map(move |line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == key).then(|| value.trim())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_have_the_generators_names() {
-        for (name, text, expected) in [
-            ("a.container", "", Some("a.service")),
-            ("a.kube", "", Some("a.service")),
-            ("a.pod", "", Some("a-pod.service")),
-            ("a.image", "", Some("a-image.service")),
-            ("a.volume", "", None),
-            ("a.yaml", "", None),
-            ("a.pod", "[Pod]\nServiceName=front\n", Some("front.service")),
-            (
-                "a.pod",
-                "[Pod]\n# ServiceName=front\n",
-                Some("a-pod.service"),
-            ),
-            (
-                "a.container",
-                "ServiceName = b\nServiceName=c",
-                Some("c.service"),
-            ),
-            ("a@.container", "", Some("a@*.service")),
-            ("a@b.container", "", Some("a@b.service")),
-        ] {
-            assert_eq!(service((name, text)).as_deref(), expected, "{name}: {text}");
+impl Files {
+    /// Puts drop-ins to the units that they are for. Passes over other files, such as the YAML that
+    /// a `.kube` unit plays.
+    pub fn new(files: &[File<'_>]) -> Files {
+        let drop_ins: BTreeMap<&str, &str> = files
+            .iter()
+            .filter(|(name, _)| is_drop_in(name))
+            .copied()
+            .collect();
+        let units = files.iter().filter(|(name, _)| is_unit(name));
+        let units = units.map(|(name, text)| {
+            let mut merged = (*text).to_owned();
+            for (_, more) in drop_in::of(name, &drop_ins) {
+                merged.push('\n');
+                merged += more;
+            }
+            ((*name).to_owned(), merged)
+        });
+        Files {
+            units: units.collect(),
         }
     }
 
-    #[test]
-    fn a_file_is_read_by_those_that_name_it() {
-        let all = [
-            ("a.container", "[Container]\nImage=it.image\n"),
-            ("b.container", "[Container]\nImage=other.image\n"),
-            ("it.image", "[Image]\nImage=localhost/it\n"),
-            ("p.kube", "[Kube]\nYaml=./play.yaml\nConfigMap=map.yaml\n"),
-        ];
-        assert_eq!(
-            services("it.image", &all),
-            ["it-image.service", "a.service"]
-        );
-        assert_eq!(services("b.container", &all), ["b.service"]);
-        assert_eq!(services("play.yaml", &all), ["p.service"]);
-        assert_eq!(services("map.yaml", &all), ["p.service"]);
-        assert!(services("it.yaml", &all).is_empty());
+    /// Returns the service that the generator makes from a unit, as `systemctl` takes it, or `None`
+    /// for a file that is not a unit. A template has the pattern of its running instances.
+    pub fn service(&self, name: &str) -> Option<String> {
+        let unit = self.units.iter().find(|(unit, _)| unit == name)?;
+        service_of(&unit.0, last(&unit.1, "ServiceName"))
+    }
+
+    /// Returns the services to restart if a file has changed: those of the units that it is part
+    /// of, then those of the units that read these.
+    pub fn services(&self, changed: &str) -> Vec<String> {
+        let own = || self.units.iter().filter(|(name, _)| is_part(changed, name));
+        let reads_one =
+            |text: &str| reads(text, changed) || own().any(|(name, _)| reads(text, name));
+        let readers = self.units.iter();
+        let readers = readers.filter(|(name, text)| !is_part(changed, name) && reads_one(text));
+        own()
+            .chain(readers)
+            .filter_map(|(name, _)| self.service(name))
+            .collect()
+    }
+
+    /// Returns the networks and volumes of the units that a file is part of. Podman makes them
+    /// once: a changed unit does not change one that is there.
+    pub fn lasting(&self, file: &str) -> Vec<Lasting> {
+        let units = self.units.iter();
+        let units = units.filter(|(name, _)| is_part(file, name));
+        units
+            .filter_map(|(name, text)| Lasting::of(name, text))
+            .collect()
+    }
+
+    /// Returns the networks and volumes of all units.
+    pub fn all_lasting(&self) -> BTreeSet<Lasting> {
+        let units = self.units.iter();
+        units
+            .filter_map(|(name, text)| Lasting::of(name, text))
+            .collect()
     }
 }
+
+/// Whether a file is a unit or one of its drop-ins.
+fn is_part(file: &str, unit: &str) -> bool {
+    file == unit || drop_in::is_for(file, unit)
+}
+
+/// A network or a volume, which stays when its service stops.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lasting {
+    /// `network` or `volume`, as podman's subcommands are called.
+    pub kind: &'static str,
+    /// The name.
+    pub name: String,
+}
+
+impl Lasting {
+    fn of(unit: &str, text: &str) -> Option<Lasting> {
+        let (stem, ending) = unit.rsplit_once('.')?;
+        let (kind, key) = match ending {
+            "network" => ("network", "NetworkName"),
+            "volume" => ("volume", "VolumeName"),
+            _ => return None,
+        };
+        let is_deleted = last(text, "NetworkDeleteOnStop");
+        let is_deleted = is_deleted.is_some_and(|it| TRUE.contains(&&*it.to_lowercase()));
+        if kind == "network" && is_deleted {
+            return None;
+        }
+        let name = last(text, key).map_or_else(|| format!("systemd-{stem}"), str::to_owned);
+        Some(Lasting { kind, name })
+    }
+}
+
+/// The words for truth in units, in lower case.
+const TRUE: [&str; 4] = ["1", "yes", "true", "on"];
+
+/// Whether a unit names a file: another unit that it uses, or Kubernetes YAML that it plays.
+pub fn reads(unit: &str, file: &str) -> bool {
+    let is = |value: &str| value.strip_prefix("./").unwrap_or(value) == file;
+    // `NAME:OPTIONS`
+    let before_options = |value: &str| is(value.split(':').next().unwrap_or(value));
+    match kind_of(file) {
+        Some("image" | "build") => last(unit, "Image").is_some_and(is),
+        Some("network" | "container") => values(unit, "Network").into_iter().any(before_options),
+        Some("volume") => {
+            let mut mounts = values(unit, "Mount")
+                .into_iter()
+                .flat_map(|it| it.split(','));
+            let source = |field: &str| {
+                let named = field.strip_prefix("source=").or(field.strip_prefix("src="));
+                named.is_some_and(is)
+            };
+            values(unit, "Volume").into_iter().any(before_options) || mounts.any(source)
+        }
+        _ => ["Yaml", "ConfigMap"]
+            .iter()
+            .any(|key| values(unit, key).into_iter().any(is)),
+    }
+}
+
+/// Returns the value of a key that counts where several lines have it.
+fn last<'a>(unit: &'a str, key: &str) -> Option<&'a str> {
+    values(unit, key).pop()
+}
+
+/// Returns the values of a key, in all sections. An empty one resets those before it.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let mut values = Vec::new();
+    for line in unit.lines() {
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        if name.trim() != key {
+            continue;
+        }
+        match value.trim() {
+            "" => values.clear(),
+            value => values.push(value),
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;

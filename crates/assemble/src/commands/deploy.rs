@@ -1,6 +1,7 @@
 //! `assemble deploy`: updates clusters and hosts to the workspace's images, and touches nothing
 //! else.
 
+mod hosts;
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,11 +13,11 @@ use crateyard_deploy::quadlet;
 use crateyard_terminal::{note, print, print_json};
 use said::Said;
 
-use crate::rollout::compose::{self, Kept};
+use crate::rollout::compose;
 use crate::rollout::files::{self, Source};
 use crate::rollout::kubectl::{ClusterArgs, Kubectl};
 use crate::rollout::kubernetes;
-use crate::rollout::quadlet::Units;
+use crate::rollout::quadlet::Unit;
 use crate::rollout::reasons;
 use crate::rollout::settings::{Settings, ShipArgs};
 use crate::rollout::ship::{self, Shipped};
@@ -104,7 +105,26 @@ fn watch(args: &Args, settings: &Settings) -> Result<()> {
 struct Texts {
     manifests: Vec<String>,
     compose: Vec<(PathBuf, String)>,
-    units: Vec<(PathBuf, String)>,
+    units: Vec<Unit>,
+}
+
+impl Texts {
+    /// Adds a unit, or a file that belongs to one, under its path below the directory of units.
+    fn add_unit(&mut self, source: &Path, name: &Path, text: String) -> Result<()> {
+        if let Some(other) = self.units.iter().find(|unit| unit.name == name) {
+            bail!(
+                "{} and {} have one name, and only one of them can be installed",
+                other.source.display(),
+                source.display()
+            );
+        }
+        self.units.push(Unit {
+            source: source.to_owned(),
+            name: name.to_owned(),
+            text,
+        });
+        Ok(())
+    }
 }
 
 /// Does one run, and returns the files that it read.
@@ -163,7 +183,10 @@ fn sort(sources: &[Source], resolve: impl Fn(&Source) -> Result<String>) -> Resu
         match &source.path {
             Some(path) if compose::is_compose(&name) => texts.compose.push((path.clone(), text)),
             Some(path) if source.is_unit() || is_read_by(&units, path) => {
-                texts.units.push((path.clone(), text));
+                let name = source
+                    .beside_units()
+                    .map_or(path.as_path(), |(_, name)| name);
+                texts.add_unit(path, name, text)?;
             }
             _ => texts.manifests.push(text),
         }
@@ -176,8 +199,8 @@ fn sort(sources: &[Source], resolve: impl Fn(&Source) -> Result<String>) -> Resu
 fn is_read_by(units: &[&Source], file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let beside = |unit: &&&Source| {
-        let path = unit.path.as_deref();
-        path.is_some_and(|path| path.parent() == file.parent())
+        let directory = unit.beside_units().map(|(directory, _)| directory);
+        directory.is_some_and(|directory| Some(directory) == file.parent())
     };
     let mut beside = units.iter().filter(beside);
     beside.any(|unit| quadlet::reads(&unit.text, &name))
@@ -200,7 +223,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     if !args.json {
         print(&said.describe())?;
     }
-    let hosts = hosts(args, texts, texts)?;
+    let hosts = hosts::deploy(args, texts, texts)?;
     if !args.dry_run {
         if !args.cluster.no_wait {
             kubernetes::wait(&kubectl, &args.cluster, &steps)?;
@@ -219,97 +242,6 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     }
 }
 
-/// Deploys compose files and units of this machine. `all` are those that the manifests have.
-fn hosts(args: &Args, texts: &Texts, all: &Texts) -> Result<Vec<said::Host>> {
-    let mut hosts = up(args, &texts.compose)?;
-    hosts.extend(install(args, &texts.units, &all.units)?);
-    Ok(hosts)
-}
-
-fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
-    // A file whose services do not start counts as deployed all the same, so a rollback goes back
-    // beyond it.
-    if !args.dry_run {
-        keep(args, texts)?;
-    }
-    let mut hosts = Vec::new();
-    for (file, text) in texts {
-        let output = compose::up(file, text, args.dry_run)?;
-        hosts.push(said::Host::compose(file, output));
-    }
-    Ok(hosts)
-}
-
-/// Keeps compose files, and their texts from before this deployment.
-fn keep(args: &Args, texts: &[(PathBuf, String)]) -> Result<()> {
-    let mut kept = Vec::new();
-    for (file, text) in texts {
-        kept.push((Kept::of(&args.ship.workspace, file)?, text));
-    }
-    let mut is_new = Vec::new();
-    for (one, text) in &kept {
-        is_new.push(one.keep(text)?);
-    }
-    // A rollback restores the state before this deployment, not before earlier ones.
-    if is_new.contains(&true) {
-        let mut same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
-        same.try_for_each(|((one, _), _)| one.forget())?;
-    }
-    Ok(())
-}
-
-fn install(
-    args: &Args,
-    texts: &[(PathBuf, String)],
-    all: &[(PathBuf, String)],
-) -> Result<Vec<said::Host>> {
-    if texts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let units = Units::new(args.units.as_deref())?;
-    let mut hosts = Vec::new();
-    let (mut changed, mut same) = (Vec::new(), Vec::new());
-    for (file, text) in texts {
-        let name = file.file_name().unwrap_or_default();
-        let differs = units.differs(name, text)?;
-        hosts.push(said::Host::unit(file, differs));
-        match differs {
-            true => changed.push((name, text)),
-            false => same.push((name, text)),
-        }
-    }
-    if args.dry_run {
-        return Ok(hosts);
-    }
-    let mut names: Vec<_> = changed.iter().map(|(name, _)| *name).collect();
-    for (name, text) in &same {
-        // An earlier run may have installed the unit without starting it.
-        if units.is_down(name, text)? {
-            note!(
-                "{} is not running; starting it again",
-                Path::new(name).display()
-            );
-            names.push(*name);
-        }
-    }
-    for (name, text) in &changed {
-        units.install(name, text)?;
-    }
-    // A rollback goes back to the state before this deployment, not before earlier ones.
-    if !changed.is_empty() {
-        let mut same = same.into_iter();
-        same.try_for_each(|(name, _)| units.forget(name))?;
-    }
-    if !names.is_empty() {
-        let named = all.iter().filter_map(|(file, text)| {
-            let name = file.file_name()?.to_str()?;
-            Some((name, text.as_str()))
-        });
-        units.restart(&names, &named.collect::<Vec<_>>())?;
-    }
-    Ok(hosts)
-}
-
 /// Restores the state before the last deployment. Builds and pushes nothing, because the objects
 /// record their earlier state.
 fn rollback(args: &Args, settings: &Settings) -> Result<()> {
@@ -324,7 +256,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
         true => None,
         false => kubernetes::back(&kubectl, &texts.manifests)?,
     };
-    let before = before(args, &texts)?;
+    let before = hosts::before(args, &texts)?;
     expect_any(&texts, back.is_some(), &before)?;
     if let Some(back) = back {
         said.add_steps(&back.steps, |_, _| Vec::new());
@@ -339,30 +271,11 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
             note!("the cluster already runs what it ran before the last deployment");
         }
     }
-    let hosts = hosts(args, &before, &texts)?;
+    let hosts = hosts::deploy(args, &before, &texts)?;
     if args.json {
         return print_json(&said.with_hosts(hosts));
     }
     print(&(said.describe() + &staying + &said::describe_hosts(&hosts)))
-}
-
-/// Reads the texts that ran on this machine before.
-fn before(args: &Args, texts: &Texts) -> Result<Texts> {
-    let mut before = Texts::default();
-    for (file, _) in &texts.compose {
-        if let Some(text) = Kept::of(&args.ship.workspace, file)?.before()? {
-            before.compose.push((file.clone(), text));
-        }
-    }
-    if !texts.units.is_empty() {
-        let units = Units::new(args.units.as_deref())?;
-        for (file, _) in &texts.units {
-            if let Some(text) = units.before(file.file_name().unwrap_or_default())? {
-                before.units.push((file.clone(), text));
-            }
-        }
-    }
-    Ok(before)
 }
 
 /// Checks that there is an earlier state, on this machine or in the cluster.

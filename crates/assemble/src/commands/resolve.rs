@@ -162,6 +162,14 @@ fn replace(path: Option<&Path>, text: &str) -> Result<()> {
 
 /// Prints a single text as it is, and several texts as documents of one stream.
 fn print_all(resolved: &[(&Source, String, Vec<Edit>)]) -> Result<()> {
+    let unit = resolved.iter().find(|(source, _, _)| source.is_unit());
+    if let (Some((unit, _, _)), true) = (unit, resolved.len() > 1) {
+        bail!(
+            "{} is a unit of systemd's, which no stream of several files can hold\n  try: --output \
+             DIR",
+            unit.title()
+        );
+    }
     let stream = files::join(resolved.iter().map(|(_, text, _)| text.as_str()));
     // These are bytes of the user's own files for a program, so they are not cleaned.
     let mut out = std::io::stdout().lock();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
+use crateyard_deploy::quadlet;
 use crateyard_terminal::note;
 
 /// The size limit for a manifest, in bytes. etcd keeps objects of at most 1.5 MB.
@@ -25,7 +26,7 @@ pub struct Source {
     /// The path of the file; `None` for standard input.
     pub path: Option<PathBuf>,
     /// The path relative to the directory that `-f` names, or only the file's name if `-f` names
-    /// the file.
+    /// the file. A drop-in keeps the name of its directory.
     pub below: PathBuf,
     /// The content.
     pub text: String,
@@ -41,9 +42,19 @@ impl Source {
         title(self.path.as_deref())
     }
 
-    /// Whether the file is a Quadlet unit.
+    /// Whether the file is a Quadlet unit, or a drop-in of one.
     pub fn is_unit(&self) -> bool {
         self.format == Format::Unit
+    }
+
+    /// Returns the directory in which the file's units lie, and the file's path from there.
+    pub fn beside_units(&self) -> Option<(&Path, &Path)> {
+        let path = self.path.as_deref()?;
+        let mut directory = path.parent()?;
+        if quadlet::is_drop_in(&path.to_string_lossy()) {
+            directory = directory.parent()?;
+        }
+        Some((directory, path.strip_prefix(directory).ok()?))
     }
 
     /// Returns the images that the file names, in its order.
@@ -79,19 +90,41 @@ pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
     for path in named {
         if path.as_os_str() == "-" {
             add(standard_input(names)?)?;
-        } else if path.is_dir() {
-            let mut found = Vec::new();
-            walk(path, &mut found)?;
+        } else {
+            let (root, found) = found(path)?;
             for file in found {
-                let below = file.strip_prefix(path).unwrap_or(&file).to_owned();
+                let below = file.strip_prefix(&root).unwrap_or(&file).to_owned();
                 add(source(&file, below, names)?)?;
             }
-        } else {
-            let below = PathBuf::from(path.file_name().unwrap_or_default());
-            add(source(path, below, names)?)?;
         }
     }
     Ok(sources)
+}
+
+/// Returns the files of a named directory, or a named file, and the directory that their paths
+/// begin with. A named unit brings the drop-ins beside it.
+fn found(path: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
+    let parent = || path.parent().unwrap_or(Path::new("")).to_owned();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut found = Vec::new();
+    if path.is_dir() {
+        walk(path, &mut found)?;
+        let is_part = quadlet::is_drop_in_directory(&name);
+        let root = if is_part { parent() } else { path.to_owned() };
+        return Ok((root, found));
+    }
+    found.push(path.to_owned());
+    if quadlet::is_unit(&name) {
+        let drop_ins = path.with_file_name(format!("{name}.d"));
+        if drop_ins.is_dir() {
+            walk(&drop_ins, &mut found)?;
+        }
+    }
+    let mut root = parent();
+    if quadlet::is_drop_in(&path.to_string_lossy()) {
+        root.pop();
+    }
+    Ok((root, found))
 }
 
 /// Joins several texts as documents of one stream. Returns a single text as it is.
@@ -119,10 +152,7 @@ fn standard_input(names: &Names) -> Result<Source> {
 
 fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
     let title = path.display().to_string();
-    let format = path
-        .file_name()
-        .and_then(|name| Format::of(&name.to_string_lossy()));
-    let Some(format) = format else {
+    let Some(format) = Format::of(path) else {
         bail!(
             "{title} does not have the name of a manifest\n  try: a name that ends in .yaml, \
              .json or \
@@ -191,9 +221,9 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
             check_templates(&path)?;
         } else if kind.is_dir() {
             walk(&path, found)?;
-        } else if kind.is_file() && Format::of(&name).is_some() {
+        } else if kind.is_file() && Format::of(&path).is_some() {
             found.push(path);
-        } else if kind.is_symlink() && Format::of(&name).is_some() {
+        } else if kind.is_symlink() && Format::of(&path).is_some() {
             note!("{} is a link, which is skipped", path.display());
         }
         if found.len() > MAX_FILES {

@@ -2,13 +2,12 @@
 //! ones.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, Result, bail};
-use crateyard_deploy::quadlet;
+use crateyard_deploy::quadlet::{self, Files};
 use crateyard_disk::Directory;
 use crateyard_terminal::clean_log;
 
@@ -18,6 +17,23 @@ const MAX_UNIT: u64 = 1 << 20;
 const BEFORE: &str = ".before-crateyard";
 /// The suffix of the file that marks a unit that was installed and has not started since.
 const PENDING: &str = ".pending-crateyard";
+
+/// A unit, or a file that belongs to one.
+pub struct Unit {
+    /// The path of the file with the manifest.
+    pub source: PathBuf,
+    /// The path below the directory of units: `app.container`, `app.container.d/10.conf`.
+    pub name: PathBuf,
+    /// The text to install.
+    pub text: String,
+}
+
+/// Puts units together with their drop-ins.
+pub fn files<'a>(units: impl IntoIterator<Item = &'a Unit>) -> Files {
+    let named = units.into_iter();
+    let named = named.filter_map(|unit| Some((unit.name.to_str()?, unit.text.as_str())));
+    Files::new(&named.collect::<Vec<_>>())
+}
 
 /// The directory of units, and the user who runs them.
 pub struct Units {
@@ -45,31 +61,27 @@ impl Units {
         })
     }
 
-    /// Whether the installed unit differs from a text.
+    /// Reads an installed unit. Returns `None` if there is none.
     ///
     /// # Errors
     /// When the unit can't be read.
-    pub fn differs(&self, name: &OsStr, text: &str) -> Result<bool> {
-        let installed = self.directory.read(name, MAX_UNIT)?;
-        Ok(installed.as_deref() != Some(text.as_bytes()))
+    pub fn installed(&self, name: &Path) -> Result<Option<Vec<u8>>> {
+        Ok(self.directory.read(name, MAX_UNIT)?)
     }
 
-    /// Whether the installed unit with this text does not run: it has not started since its
-    /// installation, or has failed.
+    /// Whether an installed unit does not run: it has not started since its installation, or its
+    /// service has failed.
     ///
     /// # Errors
     /// When its state is unknown.
-    pub fn is_down(&self, name: &OsStr, text: &str) -> Result<bool> {
+    pub fn is_down(&self, name: &Path, service: Option<&str>) -> Result<bool> {
         if self.directory.read(pending(name), MAX_UNIT)?.is_some() {
             return Ok(true);
         }
-        let service = name
-            .to_str()
-            .and_then(|name| quadlet::service((name, text)));
         let Some(service) = service else {
             return Ok(false);
         };
-        let output = self.call(&["is-failed", "--quiet", "--", &service])?;
+        let output = self.call(&["is-failed", "--quiet", "--", service])?;
         Ok(output.status.success())
     }
 
@@ -77,10 +89,10 @@ impl Units {
     ///
     /// # Errors
     /// When the unit can't be written.
-    pub fn install(&self, name: &OsStr, text: &str) -> Result<()> {
+    pub fn install(&self, name: &Path, text: &str) -> Result<()> {
         let write = || -> std::io::Result<()> {
             self.directory.write(pending(name), b"")?;
-            if let Some(before) = self.directory.read(name, MAX_UNIT)? {
+            if let Some(before) = self.before_install(name)? {
                 self.directory.write(kept(name), &before)?;
             }
             self.directory.write(name, text.as_bytes())
@@ -94,11 +106,18 @@ impl Units {
         })
     }
 
+    /// Returns the text that a rollback restores. A drop-in without lines does what none does.
+    fn before_install(&self, name: &Path) -> std::io::Result<Option<Vec<u8>>> {
+        let installed = self.directory.read(name, MAX_UNIT)?;
+        let is_part = quadlet::is_drop_in(&name.to_string_lossy());
+        Ok(installed.or(is_part.then(Vec::new)))
+    }
+
     /// Deletes the kept old unit.
     ///
     /// # Errors
     /// When the old unit can't be removed.
-    pub fn forget(&self, name: &OsStr) -> Result<()> {
+    pub fn forget(&self, name: &Path) -> Result<()> {
         self.remove(&kept(name))
     }
 
@@ -106,7 +125,7 @@ impl Units {
     ///
     /// # Errors
     /// When the old unit can't be read.
-    pub fn before(&self, name: &OsStr) -> Result<Option<String>> {
+    pub fn before(&self, name: &Path) -> Result<Option<String>> {
         let bytes = self.directory.read(kept(name), MAX_UNIT)?;
         bytes
             .map(String::from_utf8)
@@ -115,7 +134,11 @@ impl Units {
     }
 
     fn remove(&self, file: &Path) -> Result<()> {
-        match self.directory.remove_file(file) {
+        let parent = file.parent().unwrap_or(Path::new(""));
+        let Some(directory) = self.directory.directory(parent)? else {
+            return Ok(());
+        };
+        match directory.remove_file(file.file_name().unwrap_or_default()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
@@ -126,12 +149,12 @@ impl Units {
     ///
     /// # Errors
     /// When systemd refuses, or a unit does not start.
-    pub fn restart(&self, names: &[&OsStr], all: &[quadlet::File<'_>]) -> Result<()> {
+    pub fn restart(&self, names: &[&Path], all: &Files) -> Result<()> {
         self.systemctl(&["daemon-reload"])?;
         let mut done = BTreeSet::new();
-        let is_unit_alone = |name: &&&OsStr| service_of(name, all).len() < 2;
+        let is_unit_alone = |name: &&&Path| service_of(name, all).len() < 2;
         // Those that other units read come first: systemd restarts both in one go.
-        let (alone, read): (Vec<&&OsStr>, Vec<&&OsStr>) = names.iter().partition(is_unit_alone);
+        let (alone, read): (Vec<&&Path>, Vec<&&Path>) = names.iter().partition(is_unit_alone);
         for name in read.into_iter().chain(alone) {
             let mut services = service_of(name, all);
             services.retain(|service| done.insert(service.clone()));
@@ -188,21 +211,21 @@ impl Units {
 }
 
 /// Returns the services that a changed file concerns.
-fn service_of(name: &OsStr, all: &[quadlet::File<'_>]) -> Vec<String> {
+fn service_of(name: &Path, all: &Files) -> Vec<String> {
     let name = name.to_str();
-    name.map_or_else(Vec::new, |name| quadlet::services(name, all))
+    name.map_or_else(Vec::new, |name| all.services(name))
 }
 
-fn kept(name: &OsStr) -> PathBuf {
+fn kept(name: &Path) -> PathBuf {
     beside(name, BEFORE)
 }
 
-fn pending(name: &OsStr) -> PathBuf {
+fn pending(name: &Path) -> PathBuf {
     beside(name, PENDING)
 }
 
-fn beside(name: &OsStr, ending: &str) -> PathBuf {
-    let mut file = name.to_owned();
+fn beside(name: &Path, ending: &str) -> PathBuf {
+    let mut file = name.as_os_str().to_owned();
     file.push(ending);
     file.into()
 }

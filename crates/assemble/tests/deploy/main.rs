@@ -339,6 +339,107 @@ fn units_are_installed_where_they_changed() {
     assert_eq!(deploy(&host, &[]), expect(&["one", "two"]));
 }
 
+/// Calls of systemctl fail for nothing, and are recorded, but for questions.
+const SYSTEMCTL: &str = "case \"$*\" in *is-failed*) exit 1; esac\necho \"$@\" >> CALLS";
+
+#[test]
+fn drop_ins_go_and_come_back_with_their_units() {
+    need!("drop-ins", "docker-registry");
+    let host = Host::new(&["app"], "systemctl", SYSTEMCTL);
+    let (unit, drop_in) = (
+        "[Container]\nPull=never\n",
+        "[Container]\nImage=crateyard://app\n",
+    );
+    host.place.write("manifests/app.container", unit);
+    host.place
+        .write("manifests/app.container.d/image.conf", drop_in);
+    let units = ["--units", "units"];
+    let deploy = |more: &[&str]| host.deploy(&[&units, more].concat());
+    let restarts = |calls: &str| calls.matches("restart -- app.service\n").count();
+    let installed = |file: &str| fs::read_to_string(host.place.path(&format!("units/{file}")));
+    assert_eq!(restarts(&deploy(&[])), 1);
+    let expected = drop_in.replace("crateyard://app", &host.place.reference("app"));
+    assert_eq!(installed("app.container.d/image.conf").unwrap(), expected);
+    assert_eq!(deploy(&[]), "");
+
+    let edited = format!("{drop_in}Environment=A=1\n");
+    host.place
+        .write("manifests/app.container.d/image.conf", &edited);
+    assert_eq!(restarts(&deploy(&[])), 1);
+    assert_eq!(restarts(&deploy(&["--rollback"])), 1);
+    assert_eq!(installed("app.container.d/image.conf").unwrap(), expected);
+    assert_eq!(restarts(&deploy(&[])), 1);
+    // A drop-in that is new does nothing after a rollback.
+    host.place
+        .write("manifests/app.container.d/more.conf", "[Container]\nB=1\n");
+    assert_eq!(restarts(&deploy(&[])), 1);
+    assert_eq!(restarts(&deploy(&["--rollback"])), 1);
+    assert_eq!(installed("app.container.d/more.conf").unwrap(), "");
+
+    // A unit that is named alone has its drop-ins.
+    let resolve = ["resolve", "-f", "manifests/app.container"];
+    let written = [&resolve[..], &["--output", "out"]].concat();
+    host.place.expect(true, &written);
+    assert!(host.place.path("out/app.container.d/more.conf").is_file());
+    let (_, error) = host.place.expect(false, &resolve);
+    assert!(
+        error.contains("app.container is a unit") && error.contains("--output DIR"),
+        "{error}"
+    );
+    let inside = ["-f", "manifests/app.container.d/image.conf"];
+    let inside = [&["resolve", "--output", "other"], &inside[..]].concat();
+    host.place.expect(true, &inside);
+    assert!(
+        host.place
+            .path("other/app.container.d/image.conf")
+            .is_file()
+    );
+}
+
+#[test]
+fn networks_and_volumes_that_stay_as_they_are_are_named() {
+    need!("networks and volumes", "docker-registry");
+    let host = Host::new(&[], "systemctl", SYSTEMCTL);
+    let units = ["--units", "units"];
+    let write = |network: &str, volume: &str| {
+        host.place.write("manifests/inner.network", network);
+        host.place.write("manifests/data.volume", volume);
+    };
+    write("[Network]\n", "[Volume]\n");
+    let keeps = |said: &str| said.matches("podman keeps the ").count();
+    let (_, said) = host.say(true, &units);
+    assert_eq!(keeps(&said), 0, "{said}");
+    write("[Network]\nInternal=true\n", "[Volume]\nLabel=a=b\n");
+    let (calls, said) = host.say(true, &units);
+    for name in ["network systemd-inner", "volume systemd-data"] {
+        assert!(said.contains(&format!("keeps the {name} as")), "{said}");
+    }
+    for service in ["inner-network.service", "data-volume.service"] {
+        assert!(calls.contains(service), "{calls}");
+    }
+    write(
+        "[Network]\nNetworkDeleteOnStop=true\n",
+        "[Volume]\nVolumeName=other\n",
+    );
+    let (_, said) = host.say(true, &units);
+    assert_eq!(keeps(&said), 0, "{said}");
+}
+
+#[test]
+fn two_units_of_one_name_are_refused() {
+    need!("names of units", "docker-registry");
+    let host = Host::new(&[], "systemctl", SYSTEMCTL);
+    for place in ["a", "b"] {
+        host.place
+            .write(&format!("manifests/{place}/app.pod"), "[Pod]\n");
+    }
+    let (calls, said) = host.say(false, &["--units", "units"]);
+    assert!(
+        calls.is_empty() && said.contains("manifests/a/app.pod and manifests/b/app.pod"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_file_name_is_no_option_of_systemctl() {
     need!("names of units", "docker-registry");

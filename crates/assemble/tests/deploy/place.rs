@@ -46,7 +46,9 @@ impl Place {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -161,12 +163,18 @@ impl Host {
     /// Deploys, expects success or failure, and returns the calls that the program recorded.
     #[track_caller]
     pub(crate) fn expect(&self, success: bool, more: &[&str]) -> String {
+        self.say(success, more).0
+    }
+
+    /// Does the same, and returns the messages, too.
+    #[track_caller]
+    pub(crate) fn say(&self, success: bool, more: &[&str]) -> (String, String) {
         let mut command = self.place.command(&["deploy", "-f", "manifests"]);
         let output = command.args(more).env("PATH", &self.path).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.success(), success, "{said}");
         let calls = fs::read_to_string(self.place.path("calls")).unwrap_or_default();
         fs::write(self.place.path("calls"), "").unwrap();
-        calls
+        (calls, said)
     }
 }

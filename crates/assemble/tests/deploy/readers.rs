@@ -97,8 +97,8 @@ fn docker_compose_reads_what_deploy_hands_it() {
 }
 
 /// Units of each kind, with names of services of their own, an image and a volume that others use,
-/// a template, and YAML that podman plays.
-const UNITS: [(&str, &str); 9] = [
+/// a template, drop-ins of one unit and of all containers, and YAML that podman plays.
+const UNITS: [(&str, &str); 12] = [
     (
         "app.container",
         "[Container]\nImage=crateyard://app\nExec=serve \\\n  --listen \
@@ -106,8 +106,17 @@ const UNITS: [(&str, &str); 9] = [
     ),
     (
         "front.container",
-        "[Container]\nImage=pulled.image\nServiceName=web-front\nNetwork=inner.network\n",
+        "[Container]\nImage=pulled.image\nNetwork=inner.network\n",
     ),
+    (
+        "front.container.d/10-name.conf",
+        "[Container]\nServiceName=web-front\n",
+    ),
+    (
+        "job@.container.d/10-runs.conf",
+        "[Container]\nEnvironment=RUNS=crateyard://app\n",
+    ),
+    ("container.d/90-all.conf", "[Container]\nReadOnly=true\n"),
     ("job@.container", "[Container]\nImage=pulled.image\n"),
     ("pulled.image", "[Image]\nImage=crateyard://pulled\n"),
     (
@@ -169,19 +178,18 @@ fn quadlet_reads_what_deploy_installs() {
         format!("--opt image={app} "),
         format!("--infra-image {pulled}\n"),
         format!("{}/play.yaml\n", units.display()),
+        format!("--env RUNS={app} {pulled}\n"),
+        " --read-only ".to_owned(),
     ] {
         assert!(text.contains(&wanted), "no {wanted:?} in\n{text}");
     }
     let played = fs::read_to_string(units.join("play.yaml")).unwrap();
     assert!(played.contains(&format!("image: {app}}}")), "{played}");
 
-    // Each restart is of a service that the generator makes. Others start volumes and networks.
+    // Each restart is of a service that the generator makes.
     let patterns = |name: &String| name.replace("@*", "@");
     let known: BTreeSet<String> = started.iter().map(patterns).collect();
-    let mut expected = services;
-    expected
-        .retain(|name| !name.ends_with("-volume.service") && !name.ends_with("-network.service"));
-    assert_eq!(known, expected, "{text}");
+    assert_eq!(known, services, "{text}");
 
     // Another build of an image restarts those that run it, once, after it is pulled.
     assert_eq!(deploy(&host), [""; 0]);
@@ -196,13 +204,45 @@ fn quadlet_reads_what_deploy_installs() {
             "group-pod.service"
         ]
     );
-    // Podman plays other YAML only after a restart.
-    let (file, text) = UNITS[8];
-    host.place.write(
-        &format!("manifests/{file}"),
-        &text.replace("name: play", "name: another"),
-    );
-    assert_eq!(deploy(&host), ["played.service"]);
+    // Podman plays other YAML only after a restart. Another network or volume concerns those that
+    // use it, and a drop-in those that it is for.
+    for (file, from, to, expected) in [
+        (
+            "play.yaml",
+            "name: play",
+            "name: another",
+            &["played.service"][..],
+        ),
+        (
+            "inner.network",
+            "Internal",
+            "IPv6",
+            &["inner-network.service", "web-front.service"],
+        ),
+        (
+            "data.volume",
+            "[Volume]",
+            "[Volume]\nLabel=a=b",
+            &["data-volume.service", "app.service"],
+        ),
+        (
+            "front.container.d/10-name.conf",
+            "[Container]",
+            "[Container]\nEnvironment=A=1",
+            &["web-front.service"],
+        ),
+        (
+            "container.d/90-all.conf",
+            "true",
+            "false",
+            &["app.service", "web-front.service", "job@*.service"],
+        ),
+    ] {
+        let (_, text) = UNITS.iter().find(|(name, _)| *name == file).unwrap();
+        host.place
+            .write(&format!("manifests/{file}"), &text.replace(from, to));
+        assert_eq!(deploy(&host), expected, "{file}");
+    }
 }
 
 #[test]
