@@ -6,7 +6,8 @@ mod common;
 
 use common::{open, refusal, signs};
 use crateyard_signing::PublicKey;
-use crateyard_testing::azure::{self, Azure, Fault, VERSIONS};
+use crateyard_testing::azure::{self, Azure, VERSIONS};
+use crateyard_testing::kms::Fault;
 
 /// The services, with the settings that all tests need.
 struct World {

@@ -6,7 +6,8 @@ mod common;
 
 use common::{open, refusal, signs};
 use crateyard_signing::{PublicKey, SecretKey};
-use crateyard_testing::google::{self, Fault, Google, KEY};
+use crateyard_testing::google::{self, Google, KEY};
+use crateyard_testing::kms::Fault;
 use serde_json::{Value, json};
 
 const ENDPOINT: &str = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS";

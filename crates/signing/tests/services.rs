@@ -5,6 +5,7 @@ mod common;
 
 use common::{open, refusal, signs};
 use crateyard_signing::PublicKey;
+use crateyard_testing::kms::Fault;
 use crateyard_testing::vault::{self, Vault};
 
 #[test]
@@ -67,7 +68,19 @@ fn keys_in_vault_sign() {
         assert!(!said.contains("hvs."), "{said}");
     }
 
-    engine.renew();
-    let error = key.sign(b"message").unwrap_err().to_string();
-    assert!(error.contains("does not fit its public key"), "{error}");
+    for fault in [
+        Fault::OtherKey,
+        Fault::OtherDigest,
+        Fault::OtherVersion,
+        Fault::Damaged,
+    ] {
+        engine.err(fault);
+        let error = key.sign(b"message").unwrap_err().to_string();
+        assert!(
+            error.contains("does not fit its public key"),
+            "{fault:?}: {error}"
+        );
+    }
+    engine.err(Fault::None);
+    key.sign(b"message").unwrap();
 }

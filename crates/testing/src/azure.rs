@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +13,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePublicKey, LineEnding};
 use serde_json::{Value, json};
 
+use crate::kms::{Fault, Faults};
 use crate::request::fields;
 use crate::scripted::{Answer, Scripted, Seen, certify};
 
@@ -36,26 +36,11 @@ pub const MACHINE_TOKEN: &str = "eyJ.s3cret.machine";
 pub const APP_TOKEN: &str = "eyJ.s3cret.app";
 pub const PERSON_TOKEN: &str = "eyJ.s3cret.person";
 
-/// A fault in the answers to requests for a signature.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    #[default]
-    None,
-    /// Another key signs.
-    OtherKey,
-    /// Another digest is signed.
-    OtherDigest,
-    /// Another version signs.
-    OtherVersion,
-    /// The answer is not a signature.
-    Damaged,
-}
-
 /// The services.
 pub struct Azure {
     vault: Scripted,
     identity: Scripted,
-    fault: Arc<Mutex<Fault>>,
+    faults: Faults,
     directory: tempfile::TempDir,
 }
 
@@ -66,8 +51,8 @@ impl Azure {
         let directory = tempfile::tempdir().unwrap();
         let here = IpAddr::from([127, 0, 0, 1]);
         let tls = certify(here, &directory.path().join("authority.pem"));
-        let fault = Arc::<Mutex<Fault>>::default();
-        let shared = fault.clone();
+        let faults = Faults::default();
+        let shared = faults.clone();
         let refused = |(status, code, text): (u16, &str, String)| {
             let error = json!({"error": {"code": code, "message": text}});
             let answer = Answer::new(status).body(error.to_string());
@@ -77,14 +62,13 @@ impl Azure {
             answer.header("WWW-Authenticate", challenge)
         };
         let vault = Scripted::start_at(here, Some(tls), move |seen| {
-            let fault = *shared.lock().unwrap();
-            answer(seen, fault).unwrap_or_else(refused)
+            answer(seen, shared.now()).unwrap_or_else(refused)
         });
         let identity = Scripted::start(move |seen| managed(seen).unwrap_or_else(refused));
         Azure {
             vault,
             identity,
-            fault,
+            faults,
             directory,
         }
     }
@@ -120,7 +104,7 @@ impl Azure {
 
     /// Makes the vault err.
     pub fn err(&self, fault: Fault) {
-        *self.fault.lock().unwrap() = fault;
+        self.faults.set(fault);
     }
 
     /// Returns all requests to vault and login.

@@ -3,8 +3,6 @@
 //! <https://developers.google.com/identity/protocols/oauth2/service-account>,
 //! <https://cloud.google.com/iam/docs/reference/sts/rest>.
 
-use std::sync::{Arc, Mutex};
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use crc::{CRC_32_ISCSI, Crc};
@@ -16,6 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
+use crate::kms::{Fault, Faults};
 use crate::request::fields;
 use crate::scripted::{Answer, Scripted, Seen};
 
@@ -44,40 +43,24 @@ const AUDIENCE: &str = "//iam.googleapis.com/projects/1/locations/global/workloa
 const KMS_SCOPE: &str = "https://www.googleapis.com/auth/cloudkms";
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-/// A fault in the answers to requests for a signature.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    #[default]
-    None,
-    /// Another key signs.
-    OtherKey,
-    /// Another digest arrives, and is signed.
-    OtherDigest,
-    /// Another version signs.
-    OtherVersion,
-    /// The signature is damaged on its way.
-    Damaged,
-}
-
 /// The services.
 pub struct Google {
     server: Scripted,
-    fault: Arc<Mutex<Fault>>,
+    faults: Faults,
 }
 
 impl Google {
     /// Starts the services on loopback.
     pub fn start() -> Google {
-        let fault = Arc::<Mutex<Fault>>::default();
-        let shared = fault.clone();
+        let faults = Faults::default();
+        let shared = faults.clone();
         let server = Scripted::start(move |seen| {
-            let fault = *shared.lock().unwrap();
-            answer(seen, fault).unwrap_or_else(|(status, text)| {
+            answer(seen, shared.now()).unwrap_or_else(|(status, text)| {
                 let error = json!({"code": status, "message": text});
                 Answer::new(status).body(json!({"error": error}).to_string())
             })
         });
-        Google { server, fault }
+        Google { server, faults }
     }
 
     /// Returns the value of `CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS`.
@@ -97,7 +80,7 @@ impl Google {
 
     /// Makes the service err.
     pub fn err(&self, fault: Fault) {
-        *self.fault.lock().unwrap() = fault;
+        self.faults.set(fault);
     }
 
     /// Returns all requests.

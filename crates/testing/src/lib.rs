@@ -2,9 +2,11 @@
 
 #![allow(missing_docs, clippy::new_without_default)]
 
+pub mod aws;
 pub mod azure;
 pub mod cluster;
 pub mod google;
+pub mod kms;
 pub mod moments;
 pub mod mutations;
 pub mod proxy;

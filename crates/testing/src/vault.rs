@@ -7,9 +7,9 @@ use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::{EncodePublicKey, LineEnding};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use sha2::{Digest, Sha256};
 
+use crate::kms::{Fault, Faults};
 use crate::scripted::{Answer, Scripted, Seen};
 
 /// The token that the engine accepts.
@@ -23,7 +23,7 @@ pub const NAMESPACE: &str = "team";
 pub struct Vault {
     server: Scripted,
     public: String,
-    is_renewed: Arc<AtomicBool>,
+    faults: Faults,
 }
 
 impl Vault {
@@ -32,14 +32,13 @@ impl Vault {
         let key = SigningKey::from_slice(&[7; 32]).unwrap();
         let public = key.verifying_key().to_public_key_pem(LineEnding::LF);
         let public = public.unwrap();
-        let is_renewed = Arc::new(AtomicBool::new(false));
-        let (own, renewed) = (public.clone(), is_renewed.clone());
-        let server =
-            Scripted::start(move |seen| answer(seen, &key, &own, renewed.load(Ordering::Relaxed)));
+        let faults = Faults::default();
+        let (own, shared) = (public.clone(), faults.clone());
+        let server = Scripted::start(move |seen| answer(seen, &key, &own, shared.now()));
         Vault {
             server,
             public,
-            is_renewed,
+            faults,
         }
     }
 
@@ -53,13 +52,13 @@ impl Vault {
         &self.public
     }
 
-    /// Makes another key sign than the one that the engine shows.
-    pub fn renew(&self) {
-        self.is_renewed.store(true, Ordering::Relaxed);
+    /// Makes the engine err.
+    pub fn err(&self, fault: Fault) {
+        self.faults.set(fault);
     }
 }
 
-fn answer(seen: &Seen, key: &SigningKey, public: &str, is_renewed: bool) -> Answer {
+fn answer(seen: &Seen, key: &SigningKey, public: &str, fault: Fault) -> Answer {
     let error =
         |status, text: &str| Answer::new(status).body(json!({"errors": [text]}).to_string());
     let header = |name: &str| seen.headers.get(name).map(String::as_str);
@@ -88,12 +87,31 @@ fn answer(seen: &Seen, key: &SigningKey, public: &str, is_renewed: bool) -> Answ
             else {
                 return error(400, "invalid length of input for prehashed");
             };
-            let other = SigningKey::from_slice(&[8; 32]).unwrap();
-            let key = if is_renewed { &other } else { key };
-            let signature: DerSignature = key.sign_prehash(&digest).unwrap();
-            json!({"key_version": 3, "signature": format!("vault:v3:{}", STANDARD.encode(signature.as_bytes()))})
+            let (version, signature) = sign(digest, key, fault);
+            json!({
+                "key_version": version,
+                "signature": format!("vault:v{version}:{}", STANDARD.encode(signature)),
+            })
         }
         _ => return error(404, "no handler for route"),
     };
     Answer::new(200).body(json!({"request_id": "1", "data": data}).to_string())
+}
+
+/// Returns the version that signs, and the signature.
+fn sign(mut digest: [u8; 32], key: &SigningKey, fault: Fault) -> (u8, Vec<u8>) {
+    if fault == Fault::OtherDigest {
+        digest = Sha256::digest(digest).into();
+    }
+    let other = SigningKey::from_slice(&[8; 32]).unwrap();
+    let key = match fault {
+        Fault::OtherKey | Fault::OtherVersion => &other,
+        _ => key,
+    };
+    let signature: DerSignature = key.sign_prehash(&digest).unwrap();
+    let mut signature = signature.as_bytes().to_vec();
+    if fault == Fault::Damaged {
+        signature[9] ^= 1;
+    }
+    (if fault == Fault::OtherVersion { 2 } else { 3 }, signature)
 }
