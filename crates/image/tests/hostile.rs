@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 const MUTATIONS: usize = 10_000;
-const TIME: Duration = Duration::from_secs(15);
+const TIME: Duration = Duration::from_secs(120);
 
 /// Makes a directory for many small files, in memory if the machine allows it.
 fn scratch() -> TempDir {
