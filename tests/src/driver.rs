@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
             "a_compile_error_is_annotated_at_its_line_on_github",
             annotation,
         ),
+        test("a_release_that_is_too_old_is_named_with_its_cure", too_old),
     ]
 }
 
@@ -97,6 +98,28 @@ fn annotation() -> Result<()> {
     );
     ensure!(
         !output.status.success() && said.contains(&expected),
+        "{said}"
+    );
+    Ok(())
+}
+
+fn too_old() -> Result<()> {
+    let checkout = Checkout::new()?;
+    let manifest = "services/gateway/Cargo.toml";
+    checkout.replace(
+        manifest,
+        "rust-version.workspace = true",
+        "rust-version = \"1.999\"",
+    )?;
+    let output = duct::cmd!(assemble(), "plan")
+        .dir(checkout.path())
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        !output.status.success() && said.contains("write `release = \"1.999.0\"`"),
         "{said}"
     );
     Ok(())

@@ -1,5 +1,6 @@
 //! Runs Cargo with the recording rustc.
 
+use crate::newer;
 use crate::record::{DIRECTORY, Record};
 use crate::recorder::{COMPILERS, TOOLS};
 use crate::sources::Packages;
@@ -50,7 +51,11 @@ pub fn record(
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        eprint!("{errors}");
+        if let Some(advice) = newer::advice(&errors) {
+            bail!("{advice}");
+        }
         bail!("cargo {} failed: {}", args.join(" "), output.status);
     }
     Record::load_all(Path::new(RECORDS))

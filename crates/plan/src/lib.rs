@@ -13,6 +13,7 @@ pub mod graph;
 pub mod inherit;
 pub mod layout;
 pub mod machine;
+mod newer;
 pub mod pipelining;
 pub mod record;
 pub mod recorder;

@@ -173,8 +173,6 @@ fn in_a_path(text: &str) -> String {
         .collect()
 }
 
-/// Whether a source of the lock is the default registry.
-
 fn replaced(by: &str, definition: Option<Table>) -> Value {
     let mut table = definition.unwrap_or_default();
     table.insert("replace-with".into(), by.into());
