@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use archive::{Archive, NEEDED, Package, absent, sha256, skipped};
 use crateyard_debian::index;
@@ -347,9 +347,6 @@ fn locks_that_cannot_be_read_are_told() {
     );
 }
 
-/// The total time for killed fetches. A slow machine does fewer.
-const TIME: Duration = Duration::from_secs(60);
-
 /// The store has a file completely or not at all, and the next fetch gets the rest.
 #[test]
 fn a_killed_fetch_leaves_whole_files_and_is_made_up_for() {
@@ -365,9 +362,9 @@ fn a_killed_fetch_leaves_whole_files_and_is_made_up_for() {
     // apt's partial downloads go to a directory that is removed after the test.
     let temporary = case.path().join("tmp");
     fs::create_dir(&temporary).expect("a directory");
-    let mut moments = Moments::new(test, 100, TIME);
+    let mut moments = Moments::new(test);
     let (mut within, mut round) = (0, 0);
-    while moments.another() {
+    while moments.another(within) {
         // Five killed fetches in a row share one store.
         let store = format!("store{}", round / 5);
         round += 1;

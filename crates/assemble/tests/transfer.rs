@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crateyard_testing::moments::{Moments, kill};
 use crateyard_testing::need;
@@ -320,9 +320,9 @@ fn a_killed_save_leaves_a_whole_archive_or_none() {
     let archive = home.join("image.tar");
     let size = std::fs::metadata(&archive).unwrap().len();
     std::fs::remove_file(&archive).unwrap();
-    let mut moments = Moments::new("killed saves", 100, Duration::from_secs(60));
+    let mut moments = Moments::new("killed saves");
     let (mut within, mut left) = (0, 0);
-    while moments.another() {
+    while moments.another(within) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
             .args(arguments)
             .current_dir(home)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
 use crateyard_nix::{Hash, NarInfo};
@@ -17,9 +17,6 @@ use crateyard_testing::proxy::Proxy;
 use crateyard_testing::{Home, Registry, need, noise, run};
 use tempfile::TempDir;
 
-const MOMENTS: usize = 100;
-/// The time limit of each test. A slow machine tries fewer moments.
-const TIME: Duration = Duration::from_secs(60);
 /// The size of packs: each path gets a pack of its own.
 const PACK_SIZE: u64 = 1;
 const PATH_SIZE: usize = 200_000;
@@ -172,9 +169,9 @@ fn a_killed_push_to_a_registry_leaves_the_old_cache_or_the_new_one() {
     let new = new_index(&old.index);
     let observer = Home::new().client();
     let count = requests(&old, &registry);
-    let mut moments = Moments::new("killed pushes of a cache", MOMENTS, TIME);
+    let mut moments = Moments::new("killed pushes of a cache");
     let (mut within, mut moment) = (0, 0);
-    while moments.another() {
+    while moments.another(within) {
         moment += 1;
         let name = format!("app{moment}:main");
         let (direct, target) = (registry.reference(&name), proxy.reference(&name));
@@ -215,9 +212,9 @@ fn a_killed_push_to_a_directory_leaves_the_old_cache_or_the_new_one() {
             .success()
     );
     let whole = begin.elapsed();
-    let mut moments = Moments::new("killed pushes to a directory", MOMENTS, TIME);
+    let mut moments = Moments::new("killed pushes to a directory");
     let mut within = 0;
-    while moments.another() {
+    while moments.another(within) {
         let scene = Scene::old();
         let before = blobs(&scene.packs);
         let mut child = start_pusher(scene.packs.path(), None);

@@ -14,8 +14,6 @@ use crateyard_testing::moments::{Moments, kill};
 use crateyard_testing::scripted::{Answer, Scripted, Seen};
 use crateyard_testing::{Home, Layout, run};
 
-const MOMENTS: usize = 100;
-
 /// A puller in its own process, started by [`start_puller`].
 #[test]
 #[ignore = "started by the other tests"]
@@ -217,9 +215,9 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     });
     let source = registry.reference("app:v1");
     let directory = tempfile::tempdir().unwrap();
-    let mut moments = Moments::new("killed pulls", MOMENTS, Duration::from_secs(60));
+    let mut moments = Moments::new("killed pulls");
     let (mut within, mut round) = (0, 0);
-    while moments.another() {
+    while moments.another(within) {
         // Five rounds in a row continue in the same layout.
         let path = directory.path().join(format!("layout{}", round / 5));
         round += 1;

@@ -1,48 +1,53 @@
 //! Random moments that can be repeated.
+//!
+//! Each run of the tests draws a few. `KILL_MOMENTS=100` draws many.
 
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::proxy::Proxy;
 
-/// Random moments at which to kill something. They end after a count or a time.
+/// The number of moments in each test.
+const MOMENTS: usize = 25;
+/// A test that has missed its target with all of them goes on for as many times this number.
+const PATIENCE: usize = 10;
+
+/// Random moments at which to kill something.
 pub struct Moments {
     /// The source of random numbers.
     pub random: fastrand::Rng,
     seed: u64,
-    left: usize,
-    end: Option<Instant>,
+    count: usize,
+    drawn: usize,
 }
 
 impl Moments {
-    /// Draws `count` moments within `time`. `KILL_SEED` repeats those of an earlier run, and
-    /// `KILL_MOMENTS` sets their number, without a time limit.
-    pub fn new(test: &str, count: usize, time: Duration) -> Moments {
+    /// Draws moments for a test. `KILL_SEED` repeats those of an earlier run, and `KILL_MOMENTS`
+    /// changes their number.
+    pub fn new(test: &str) -> Moments {
         let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let seed = variable("KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
-        let asked = variable("KILL_MOMENTS");
-        let count = asked.map_or(count, |count: u64| count as usize);
+        let count = variable("KILL_MOMENTS").map_or(MOMENTS, |count: u64| count as usize);
         eprintln!("{test}: KILL_SEED={seed} repeats these {count} moments");
         Moments {
             random: fastrand::Rng::with_seed(seed),
             seed,
-            left: count,
-            end: asked.is_none().then(|| Instant::now() + time),
+            count,
+            drawn: 0,
         }
     }
 
-    /// Whether there is another moment.
-    pub fn another(&mut self) -> bool {
-        let is_late = self.end.is_some_and(|end| Instant::now() > end);
-        if self.left > 0 && is_late {
-            eprintln!("the time is up: leaving out {} moments", self.left);
-            self.left = 0;
-        }
-        let is_one = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_one
+    /// Whether there is another moment. `hits` is the number of those that hit what the test needs;
+    /// while it is 0, there are more moments than usual.
+    pub fn another(&mut self, hits: usize) -> bool {
+        let limit = match hits {
+            0 => self.count * PATIENCE,
+            _ => self.count,
+        };
+        self.drawn += 1;
+        self.drawn <= limit
     }
 
     /// Starts a client of a proxy, and kills it when the proxy sees one of its first `count`
