@@ -1,12 +1,14 @@
 //! End-to-end tests on real tools: Nix, engines, readers.
 //!
 //! Run as `cargo run -p e2e -- [FILTER]`. A test that this machine can't run is reported as
-//! ignored, with the reason.
+//! ignored, with the reason. `--test-threads` says how many tests run at once.
 // No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::time::Duration;
 
 mod affected;
 mod aptsources;
@@ -33,6 +35,7 @@ mod plan_lock;
 mod platforms;
 mod precision;
 mod privileges;
+mod python;
 mod reach;
 mod reading;
 mod rebuild;
@@ -47,6 +50,7 @@ mod tree;
 mod trial;
 mod trust;
 mod versions;
+mod watch;
 mod ways;
 mod workflows;
 mod workspaces;
@@ -60,8 +64,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // The tests share the machine's cores and one store.
-    arguments.test_threads = Some(1);
+    // Evaluations have one thread, and a test often waits for another's build of the same unit. So
+    // one test more than there are cores keeps all of them busy.
+    let cores = available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores + 1);
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
         .chain(bootstrap::trials())
@@ -100,7 +106,9 @@ fn main() -> ExitCode {
         .chain(workflows::trials())
         .chain(released::trials())
         .collect();
+    watch::tell(Duration::from_secs(30));
     let conclusion = libtest_mimic::run(&arguments, trials);
+    watch::print_slowest();
     drop(clone);
     conclusion.exit_code()
 }

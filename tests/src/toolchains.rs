@@ -2,7 +2,7 @@
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
-use crate::trial::failed;
+use crate::trial::ignorable;
 use crate::workspaces::{binary_of, ledger};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Completion, Trial};
@@ -22,16 +22,13 @@ pub fn trials() -> Vec<Trial> {
 
 /// Makes a test that needs the locked release from the machine's rustup.
 fn test(name: &str, run: fn(&Lock) -> Result<()>) -> Trial {
-    let name = format!("toolchains::{name}");
-    Trial::ignorable_test(name.clone(), move || {
-        let lock = Lock::read().map_err(|error| failed(&error))?;
+    ignorable(format!("toolchains::{name}"), move || {
+        let lock = Lock::read()?;
         if !lock.is_installed() {
             let why = format!("the machine's rustup has no toolchain {}", lock.channel);
-            println!("SKIPPED: {name}: {why}");
             return Ok(Completion::ignored_with(why));
         }
-        run(&lock).map_err(|error| failed(&error))?;
-        Ok(Completion::Completed)
+        run(&lock).map(|()| Completion::Completed)
     })
 }
 

@@ -1,11 +1,12 @@
 //! Wraps tests for the runner.
 
+use crate::watch;
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 
 /// Makes a test that shows the whole chain of errors if it fails.
 pub fn trial(name: String, run: fn() -> Result<()>) -> Trial {
-    Trial::test(name, move || run().map_err(|error| failed(&error)))
+    ignorable(name, move || run().map(|()| Completion::Completed))
 }
 
 /// Makes a test that needs `tools`. If one is missing, the test is skipped with the reason.
@@ -21,16 +22,18 @@ pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Tria
 pub fn ignorable(name: String, run: impl FnOnce() -> Result<Completion> + Send + 'static) -> Trial {
     let title = name.clone();
     Trial::ignorable_test(title, move || {
-        let completion = run().map_err(|error| failed(&error))?;
-        if let Completion::Ignored { reason } = &completion {
+        let (completion, seconds) = watch::time(&name, run);
+        println!("{seconds:>7.1} s  {name}");
+        let completion = completion.map_err(|error| failed(&error));
+        if let Ok(Completion::Ignored { reason }) = &completion {
             let reason = reason.as_deref().unwrap_or("this machine can't run it");
             println!("SKIPPED: {name}: {reason}");
         }
-        Ok(completion)
+        completion
     })
 }
 
 /// Makes an error for the runner.
-pub fn failed(error: &anyhow::Error) -> Failed {
+fn failed(error: &anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }

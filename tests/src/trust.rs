@@ -9,7 +9,7 @@ mod scanners;
 use crate::checkout::{assemble, repository};
 use crate::engine::run;
 use crate::nix;
-use crate::release::cache;
+use crate::python;
 use crate::trial::trial_with;
 use crate::workspaces::{attribute, small_with};
 use anyhow::{Context, Result, ensure};
@@ -101,19 +101,11 @@ fn documents_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// Returns a program of the Python environment with validators and scanners. The environment is
-/// kept between runs.
+/// Returns a program of the Python environment with validators and scanners.
 fn validator(program: &str) -> Result<PathBuf> {
-    let environment = cache("validators")?;
     let wanted = repository().join("tests/trust/requirements.txt");
-    let installed = environment.join("requirements.txt");
-    if fs::read(&wanted)? != fs::read(&installed).unwrap_or_default() {
-        duct::cmd!("python3", "-m", "venv", &environment).run()?;
-        let pip = environment.join("bin/pip");
-        duct::cmd!(pip, "install", "--quiet", "--requirement", &wanted).run()?;
-        fs::copy(&wanted, &installed)?;
-    }
-    Ok(environment.join("bin").join(program))
+    let programs = python::environment("validators", &fs::read_to_string(wanted)?)?;
+    Ok(programs.join(program))
 }
 
 /// The lists in programs have the crates of `cargo tree`, and the bill of materials has its

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// The tests of this file.
@@ -170,6 +171,8 @@ struct Handed {
 /// Builds the images, and copies them and their inputs into a binary cache. The cache is kept, so
 /// that paths are copied only once.
 fn hand_over(machine: &Evaluated) -> Result<Handed> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = cache("handed-over")?;
     fs::create_dir_all(&directory)?;
     let secret = cache("handed-over.key")?;

@@ -4,7 +4,7 @@
 
 use crate::cache::parts::{Registry, free_port, moto};
 use crate::checkout::{assemble, repository};
-use crate::release::cache;
+use crate::python;
 use anyhow::{Context, Result, ensure};
 use crateyard_testing::azure::{self, Azure};
 use crateyard_testing::google::{self, Google};
@@ -159,28 +159,16 @@ fn path(file: &Path) -> Result<&str> {
     file.to_str().context("the path is not a text")
 }
 
+const CLOUDS: &str = "azure-identity==1.27.0
+azure-keyvault-keys==4.11.3
+google-cloud-kms==3.18.0
+requests==2.34.2
+";
+
 /// Returns a Python that has the clouds' own libraries.
 fn libraries() -> Result<PathBuf> {
-    let environment = cache("clouds")?;
-    let done = environment.join("done");
-    if !done.exists() {
-        duct::cmd!("python3", "-m", "venv", &environment)
-            .stdout_null()
-            .run()?;
-        let install = [
-            "install",
-            "--quiet",
-            "azure-identity==1.27.0",
-            "azure-keyvault-keys==4.11.3",
-            "google-cloud-kms==3.18.0",
-            "requests==2.34.2",
-        ];
-        duct::cmd(environment.join("bin/pip"), install)
-            .stdout_null()
-            .run()?;
-        fs::write(done, "")?;
-    }
-    Ok(environment.join("bin/python"))
+    let programs = python::environment("clouds", CLOUDS)?;
+    Ok(programs.join("python"))
 }
 
 /// Pushes an image without layers to the registry.

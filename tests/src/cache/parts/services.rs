@@ -1,7 +1,7 @@
 //! Services that hold caches: nginx, a registry, a bucket.
 
 use super::Running;
-use crate::release::cache;
+use crate::python;
 use anyhow::{Result, ensure};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -187,20 +187,10 @@ impl Bucket {
     }
 }
 
-/// Returns the server's program, which is kept between runs.
+/// Returns the server's program.
 pub fn moto() -> Result<PathBuf> {
-    let environment = cache("moto")?;
-    let program = environment.join("bin/moto_server");
-    if !program.exists() {
-        duct::cmd!("python3", "-m", "venv", &environment)
-            .stdout_null()
-            .run()?;
-        let pip = environment.join("bin/pip");
-        duct::cmd!(pip, "install", "--quiet", "moto[server,s3]==5.1.4")
-            .stdout_null()
-            .run()?;
-    }
-    Ok(program)
+    let programs = python::environment("moto", "moto[server,s3]==5.1.4\n")?;
+    Ok(programs.join("moto_server"))
 }
 
 pub fn free_port() -> Result<u16> {

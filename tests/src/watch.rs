@@ -1,0 +1,76 @@
+//! Shows which tests run, and where the time goes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The number of tests in the closing list.
+const SLOWEST: usize = 10;
+
+/// The tests that have begun.
+struct Watch {
+    running: Vec<(String, Instant)>,
+    done: Vec<(Duration, String)>,
+}
+
+static WATCH: Mutex<Watch> = Mutex::new(Watch {
+    running: Vec::new(),
+    done: Vec::new(),
+});
+
+fn watch() -> MutexGuard<'static, Watch> {
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes a test from those that run, also if it panics.
+struct Turn<'a>(&'a str);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut watch = watch();
+        let at = watch.running.iter().position(|(name, _)| name == self.0);
+        if let Some(at) = at {
+            let (name, begin) = watch.running.remove(at);
+            watch.done.push((begin.elapsed(), name));
+        }
+    }
+}
+
+/// Runs a test. Returns its result, and the seconds that it took.
+pub fn time<R>(name: &str, run: impl FnOnce() -> R) -> (R, f64) {
+    let begin = Instant::now();
+    watch().running.push((name.to_owned(), begin));
+    let _turn = Turn(name);
+    (run(), begin.elapsed().as_secs_f64())
+}
+
+/// Says now and then what runs, until the program ends.
+pub fn tell(interval: Duration) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(interval);
+            let watch = watch();
+            let running: Vec<String> = watch
+                .running
+                .iter()
+                .map(|(name, begin)| format!("{name} ({} s)", begin.elapsed().as_secs()))
+                .collect();
+            if !running.is_empty() {
+                println!("{} done; {} running", watch.done.len(), running.join(", "));
+            }
+        }
+    });
+}
+
+/// Prints the tests that took longest.
+pub fn print_slowest() {
+    let mut done = watch().done.clone();
+    done.sort_by(|one, other| other.cmp(one));
+    done.truncate(SLOWEST);
+    if !done.is_empty() {
+        println!("the slowest of them:");
+    }
+    for (time, name) in done {
+        println!("{:>7.1} s  {name}", time.as_secs_f64());
+    }
+}
