@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// The default number of edits.
-const EDITS: usize = 25;
+const EDITS: usize = 20;
 /// The variables with the number of edits and the seed of the random numbers.
 const HOW_MANY: &str = "CRATEYARD_EDITS";
 const SEED: &str = "CRATEYARD_SEED";

@@ -68,10 +68,14 @@ fn main() -> ExitCode {
     // one test more than there are cores keeps all of them busy.
     let cores = available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(cores + 1);
-    let trials: Vec<Trial> = precision::trials()
+    // Those that take longest come first, so that none of them runs alone at the end.
+    let trials: Vec<Trial> = affected::trials()
         .into_iter()
-        .chain(bootstrap::trials())
         .chain(flake::trials())
+        .chain(privileges::trials())
+        .chain(cache::trials())
+        .chain(precision::trials())
+        .chain(bootstrap::trials())
         .chain(hostile::trials())
         .chain(images::trials())
         .chain(trust::trials())
@@ -79,7 +83,6 @@ fn main() -> ExitCode {
         .chain(driver::trials())
         .chain(tree::trials())
         .chain(explain::trials())
-        .chain(affected::trials())
         .chain(workspaces::trials())
         .chain(reading::trials())
         .chain(reach::trials())
@@ -99,9 +102,7 @@ fn main() -> ExitCode {
         .chain(npm::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
-        .chain(cache::trials())
         .chain(plan_lock::trials())
-        .chain(privileges::trials())
         .chain(ways::trials())
         .chain(workflows::trials())
         .chain(released::trials())

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// Keeps namespaces in which `$1` is `/nix`.
-const BEGIN: &str = r#"mount --bind "$1" /nix && echo ready && exec sleep infinity"#;
+/// Keeps namespaces in which `$1` is `/nix` and `$2` lists the users.
+const BEGIN: &str = r#"mount --bind "$1" /nix && mount --bind "$2" /etc/passwd && echo ready && exec sleep infinity"#;
 /// Runs the line `$2` in the directory `$1`, with errors in the output.
 const TYPE: &str = r#"cd "$1" && exec sh -c "$2" 2>&1"#;
+
+/// The numbers of Nix's build users start here, far from those of Debian.
+const BUILD_USERS: u32 = 58_720;
 
 /// The engine of the recording. It has its own storage and the machine's network.
 const CONTAINERS: &str = r#"
@@ -27,8 +30,9 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 
 /// The machine's own directories, which its processes see in place of the real ones.
 ///
-/// The processes have their own process namespace. Around each build, Nix kills all processes of
-/// the build user, by number, and the machine's own Nix may build as the same user.
+/// The processes have their own process namespace, and Nix's build users have other numbers. Around
+/// each build, Nix kills all processes of the build user by number, and the real machine's Nix may
+/// build at the same time.
 pub struct Machine {
     place: TempDir,
     /// The process that keeps the namespaces, and its parent. All end with it.
@@ -54,7 +58,8 @@ impl Machine {
             machine.place.path().display()
         );
         fs::write(machine.path("storage.conf"), storage)?;
-        machine.keeper = Some(keep(&machine.path("nix"))?);
+        fs::write(machine.path("passwd"), users()?)?;
+        machine.keeper = Some(keep(&machine.path("nix"), &machine.path("passwd"))?);
         Ok(machine)
     }
 
@@ -137,13 +142,27 @@ impl Drop for Machine {
     }
 }
 
+/// Returns the real machine's users, with other numbers for Nix's build users.
+fn users() -> Result<String> {
+    let users = fs::read_to_string("/etc/passwd").context("there are no users")?;
+    let users = users.lines().zip(BUILD_USERS..).map(|(user, number)| {
+        let number = number.to_string();
+        let mut fields: Vec<&str> = user.split(':').collect();
+        if user.starts_with("nixbld") && fields.len() > 2 {
+            fields[2] = &number;
+        }
+        fields.join(":") + "\n"
+    });
+    Ok(users.collect())
+}
+
 /// Starts a process that keeps namespaces, and returns its parent and its number.
-fn keep(nix: &Path) -> Result<(Child, u32)> {
+fn keep(nix: &Path, users: &Path) -> Result<(Child, u32)> {
     let mut keeper = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork"])
         .args(["--kill-child", "--mount-proc", "--propagation", "private"])
         .args(["sh", "-c", BEGIN, "sh"])
-        .arg(nix)
+        .args([nix, users])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
