@@ -11,7 +11,7 @@ images: assemble
 	@$(ASSEMBLE) fetch
 	@$(ASSEMBLE) build --compiler available
 
-test: assemble
+test: setup
 	@./tests/run
 
 assemble: setup
