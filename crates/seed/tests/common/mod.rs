@@ -128,12 +128,17 @@ fn package(directory: &Path, name: &str) -> Option<PathBuf> {
         })
     };
     present(directory).or_else(|| {
+        // Another program must not find a part of the package.
+        let place = scratch();
         Command::new("apt-get")
             .args(["download", name])
-            .current_dir(directory)
+            .current_dir(place.path())
             .output()
             .ok()?;
-        present(directory)
+        let package = present(place.path())?;
+        let kept = directory.join(package.file_name()?);
+        fs::rename(package, &kept).ok()?;
+        Some(kept)
     })
 }
 
@@ -155,7 +160,9 @@ const PACKAGES: [&str; 10] = [
 pub(crate) fn root() -> Option<&'static Path> {
     static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("root");
+        // Other programs run at the same time.
+        let name = concat!("root-", env!("CARGO_CRATE_NAME"));
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if root.exists() {
             fs::remove_dir_all(&root).expect("an earlier root can be removed");
         }
