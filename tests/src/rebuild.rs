@@ -47,12 +47,14 @@ impl World {
         format!("{}/team/supervisor:{tag}", self.registry.host)
     }
 
-    /// Builds the checkout's current state, and pushes it as a CI job for the commit does.
+    /// Builds the checkout's current state, and pushes it as a person does, and then as a CI job for
+    /// the commit does.
     fn push(&self, tag: &str) -> Result<()> {
         let target = self.reference(tag);
         let push = duct::cmd!(assemble(), "push", "supervisor", "--to", target, "--attest");
-        push.dir(self.checkout.path())
-            .env("GITHUB_ACTIONS", "true")
+        let push = push.dir(self.checkout.path()).stdout_null();
+        push.env_remove("GITHUB_ACTIONS").run()?;
+        push.env("GITHUB_ACTIONS", "true")
             .env("GITHUB_REPOSITORY", "team/shop")
             .env(
                 "GITHUB_WORKFLOW_REF",
@@ -60,7 +62,6 @@ impl World {
             )
             .env("GITHUB_SHA", &self.commit)
             .env("GITHUB_REF", "refs/tags/v1")
-            .stdout_null()
             .run()?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The differences between the inputs of two images, as text.
+//! The inputs in provenances, and the differences between those of two images, as text.
 
 use crateyard_image::attestation::provenance::{Difference, Kind, Statement, compare};
 use crateyard_terminal::{clean, count, sign, table};
@@ -23,6 +23,17 @@ const TITLES: [(Kind, &str); 14] = [
 
 /// The number of names of a kind that a line lists.
 const LISTED: usize = 4;
+
+/// Returns the commit that a provenance names: the repository's address with the branch or tag, and
+/// the commit's hash.
+pub fn commit(statement: &Statement) -> Option<(&str, &str)> {
+    let definition = &statement.predicate.build_definition;
+    let mut repositories = definition.resolved_dependencies.iter().filter(|it| {
+        let role = it.annotations.get("role");
+        role.is_some_and(|role| role == "repository")
+    });
+    repositories.find_map(|it| Some((it.uri.as_deref()?, it.digest.get("gitCommit")?.as_str())))
+}
 
 /// Summarizes the inputs that differ, with a line for each kind that has its first names:
 /// `source files: src/main.rs`.

@@ -187,12 +187,17 @@ fn digest_in_registry(reference: &Reference) -> String {
     manifest.unwrap().digest.to_string()
 }
 
+/// The commit that the run has checked out.
+const COMMIT: &str = "00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff";
+
 #[test]
 fn the_provenance_in_a_registry_names_the_run_and_the_image_does_not_depend_on_it() {
     need!("attachments", "docker-registry");
     let (registry, place) = (Registry::start(), Place::new());
     let image = place.image("image", "1", "1.0.1");
     let target = registry.reference("app:v1").to_string();
+    // A person pushed it before, whose provenance names no commit.
+    place.assemble(&["push", &image, "--to", &target, "--attest"]);
     let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
         .args(["push", &image, "--to", &target, "--attest"])
         .env("HOME", place.directory.path())
@@ -203,7 +208,7 @@ fn the_provenance_in_a_registry_names_the_run_and_the_image_does_not_depend_on_i
             "team/shop/.github/workflows/release.yml@refs/tags/v1",
         )
         .env("GITHUB_RUN_ID", "77")
-        .env("GITHUB_SHA", "00ff")
+        .env("GITHUB_SHA", COMMIT)
         .env("GITHUB_REF", "refs/tags/v1")
         .output()
         .unwrap();
@@ -212,11 +217,18 @@ fn the_provenance_in_a_registry_names_the_run_and_the_image_does_not_depend_on_i
     for part in [
         "https://github.com/team/shop/.github/workflows/release.yml@refs/tags/v1",
         "https://github.com/team/shop/actions/runs/77/attempts/1",
-        "00ff of git+https://github.com/team/shop@refs/tags/v1",
+        &format!("{COMMIT} of git+https://github.com/team/shop@refs/tags/v1"),
         &digest_of(Path::new(&image)),
     ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
+    // A witness takes the provenance of the run.
+    let elsewhere = place.path("nothing").display().to_string();
+    let said = place.fails(&["rebuild", &target, "--repository", &elsewhere]);
+    assert!(
+        said.contains(COMMIT) && said.contains("cannot fetch"),
+        "{said}"
+    );
 }
 
 #[test]

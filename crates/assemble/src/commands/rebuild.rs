@@ -20,6 +20,7 @@ use self::checkout::Checkout;
 use crate::attach;
 use crate::connection::ConnectionArgs;
 use crate::image_build::{Compiler, build_again};
+use crate::inputs;
 use crate::place::{Opened, Place, Selected};
 use crate::signer::{Signer, SignerArgs};
 use crate::trust::REBUILD_PREDICATE;
@@ -127,7 +128,12 @@ fn rebuild(
     signer: Option<&Signer>,
 ) -> Result<Outcome> {
     let platform = selected.config.platform.clone();
-    let bytes = opened.provenance(selected)?.with_context(|| {
+    let is_wanted = |it: &Statement| {
+        let named = inputs::commit(it).map(|(_, commit)| commit);
+        named.is_some() && args.commit.as_deref().is_none_or(|own| named == Some(own))
+    };
+    let bytes = opened.provenance_with(selected, is_wanted)?;
+    let bytes = bytes.with_context(|| {
         format!(
             "{reference} has no provenance for {platform}\n  try: an image that was pushed with \
              --attest"

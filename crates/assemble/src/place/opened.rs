@@ -13,6 +13,7 @@ use crateyard_oci::{
 use tempfile::TempDir;
 
 use crate::attach;
+use crate::inputs;
 use crate::remote::Remote;
 
 /// A layout on this machine.
@@ -194,9 +195,33 @@ impl Opened {
     /// # Errors
     /// When it can't be read.
     pub fn provenance(&self, selected: &Selected) -> Result<Option<Vec<u8>>> {
+        self.provenance_with(selected, |it| inputs::commit(it).is_some())
+    }
+
+    /// Reads the first provenance that `is_preferred` accepts, or the first one if it accepts none.
+    /// Each run of a CI system that pushes an image attaches its own.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn provenance_with(
+        &self,
+        selected: &Selected,
+        is_preferred: impl Fn(&Statement) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
         let digest = &selected.image.descriptor.digest;
-        let is_it = |bytes: &[u8]| Statement::parse(bytes).is_ok_and(|it| it.is_about(digest));
-        self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
+        let parse = |bytes: &[u8]| {
+            Statement::parse(bytes)
+                .ok()
+                .filter(|it| it.is_about(digest))
+        };
+        let find = |is_it: &dyn Fn(&Statement) -> bool| {
+            let is_it = |bytes: &[u8]| parse(bytes).is_some_and(|it| is_it(&it));
+            self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
+        };
+        match find(&is_preferred)? {
+            None => find(&|_| true),
+            found => Ok(found),
+        }
     }
 
     /// Returns the crates in each program, from the bill of materials beside the image or from the

@@ -9,6 +9,7 @@ use crateyard_workspace::git;
 use tempfile::TempDir;
 
 use super::without_reference;
+use crate::inputs;
 
 /// The number of differing files that are named.
 const NAMED: usize = 20;
@@ -32,15 +33,7 @@ impl Checkout {
         commit: Option<&str>,
         directory: &Path,
     ) -> Result<Checkout> {
-        let dependencies = &provenance.predicate.build_definition.resolved_dependencies;
-        let named = dependencies.iter().find_map(|it| {
-            let is_it = it
-                .annotations
-                .get("role")
-                .is_some_and(|role| role == "repository");
-            let commit = it.digest.get("gitCommit").filter(|_| is_it)?;
-            Some((it.uri.as_deref()?, commit.as_str()))
-        });
+        let named = inputs::commit(provenance);
         let (address, commit) = match (repository, commit, named) {
             (Some(address), Some(commit), _) => (address, commit),
             (Some(address), None, Some((_, commit))) => (address, commit),
