@@ -91,12 +91,23 @@ let
           { buildOutput = build.units.${builtins.head scripts}; }
         else
           { };
-      # The crate's licence is in a file, and its manifest does not name it.
+      # The crate's licence is in a file, and its manifest does not name it. The sources of members
+      # have no documents, and the file may lie in a directory above.
+      file = env.CARGO_PKG_LICENSE_FILE or "";
+      licenseSource =
+        if planned.package.origin.kind == "path" then
+          import ../plain-file.nix {
+            inherit root;
+            path = "${planned.package.origin.path}/${file}";
+            name = "license";
+          }
+        else
+          build.units.${key}.source;
       licenseFile =
-        if forTarget && env.CARGO_PKG_LICENSE or "" == "" && env.CARGO_PKG_LICENSE_FILE or "" != "" then
+        if forTarget && env.CARGO_PKG_LICENSE or "" == "" && file != "" && licenseSource != null then
           {
-            licenseFile = env.CARGO_PKG_LICENSE_FILE;
-            licenseSource = build.units.${key}.source;
+            licenseFile = file;
+            inherit licenseSource;
           }
         else
           { };

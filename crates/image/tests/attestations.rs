@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -280,6 +281,66 @@ fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
     let mut same: Vec<String> = sbom.packages.iter().map(|it| it.name.clone()).collect();
     same.sort();
     assert_eq!(all, same, "both forms are of one model");
+    let [spdx, cyclonedx] = [edges_of_spdx(&sbom), edges_of_cyclonedx(&other)];
+    assert_eq!(spdx, cyclonedx);
+    assert!(spdx.contains("app uses rust-std") && spdx.contains("web/dist uses @a/b"));
+}
+
+/// A program of a package that names the file of its licence, and a crate of the workspace.
+#[test]
+fn the_bill_of_materials_has_the_text_of_a_licence_that_only_a_file_names() {
+    let directory = tempdir().unwrap();
+    let mut inputs = inputs(&workspace(directory.path()));
+    let file = directory.path().join("COPYING");
+    fs::write(&file, "Do what you like.\n").unwrap();
+    for unit in ["app", "core"] {
+        inputs["units"][unit]["license"] = json!("");
+        inputs["units"][unit]["source"] = json!("");
+        inputs["units"][unit]["origin"] = json!("crates/app");
+        inputs["units"][unit]["licenseFile"] = json!("../COPYING");
+        inputs["units"][unit]["licenseSource"] = json!(file);
+    }
+    let (_, bytes, _) = make(directory.path(), "a", &inputs);
+    let sbom: spdx::Document = serde_json::from_slice(&bytes).unwrap();
+    for name in ["app", "serde_core"] {
+        let id = &package(&sbom, name).license_declared;
+        let texts = &sbom.has_extracted_licensing_infos;
+        let text = texts.iter().find(|it| it.license_id == *id);
+        assert_eq!(text.unwrap().extracted_text, "Do what you like.", "{name}");
+    }
+}
+
+/// Returns what holds or uses what by SPDX, by names. CycloneDX has compilers elsewhere.
+fn edges_of_spdx(sbom: &spdx::Document) -> BTreeSet<String> {
+    let packages = sbom.packages.iter();
+    let names: BTreeMap<&str, &str> = packages.map(|it| (&*it.spdx_id, &*it.name)).collect();
+    let others = ["DESCRIBES", "BUILD_TOOL_OF"];
+    let relations = sbom.relationships.iter();
+    relations
+        .filter(|it| !others.contains(&&*it.relationship_type))
+        .map(|it| {
+            let [one, other] = [&*it.spdx_element_id, &*it.related_spdx_element];
+            format!("{} uses {}", names[one], names[other])
+        })
+        .collect()
+}
+
+/// Returns the same by CycloneDX.
+fn edges_of_cyclonedx(sbom: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let components = sbom["components"].as_array().unwrap().iter();
+    let components = components.chain([&sbom["metadata"]["component"]]);
+    let names: BTreeMap<String, String> = components
+        .map(|it| (text(&it["bom-ref"]), text(&it["name"])))
+        .collect();
+    let mut edges = BTreeSet::new();
+    for entry in sbom["dependencies"].as_array().unwrap() {
+        for used in entry["dependsOn"].as_array().into_iter().flatten() {
+            let [one, other] = [&entry["ref"], used].map(|it| &names[&text(it)]);
+            edges.insert(format!("{one} uses {other}"));
+        }
+    }
+    edges
 }
 
 /// Parts appear with their content and address, the files that hold them, and the packages that npm

@@ -23,8 +23,10 @@ pub(super) fn add_program(
     let program_key = key("program", &[&program.path]);
     let own = inputs.units.get(&program.unit);
     let said = subject.programs.get(program.path.trim_start_matches('/'));
-    let license =
-        own.and_then(|unit| bom.license(License::of_crate(&unit.package, &unit.license, None)));
+    let license = match own {
+        Some(unit) => license_of(bom, unit)?,
+        None => None,
+    };
     let component = Component {
         kind: Kind::Application,
         name: program.bin.clone(),
@@ -63,12 +65,7 @@ pub(super) fn add_program(
 }
 
 fn add_crate(bom: &mut Bom, inputs: &InputsSpec, unit: &UnitInput, supplier: &Party) -> Result<()> {
-    let file = license_text(unit)?;
-    let license = bom.license(License::of_crate(
-        &unit.package,
-        &unit.license,
-        file.as_deref(),
-    ));
+    let license = license_of(bom, unit)?;
     let sha256 = match unit.source.as_str() {
         "" => Some(digest_of_sources(inputs, unit)?),
         _ => unit.checksum.clone(),
@@ -100,6 +97,13 @@ fn add_crate(bom: &mut Bom, inputs: &InputsSpec, unit: &UnitInput, supplier: &Pa
     native::add(bom, unit, &own, supplier, license)
 }
 
+/// Returns the expression of a crate's licence.
+fn license_of(bom: &mut Bom, unit: &UnitInput) -> Result<Option<String>> {
+    let file = license_text(unit)?;
+    let license = License::of_crate(&unit.package, &unit.license, file.as_deref());
+    Ok(bom.license(license))
+}
+
 /// Returns the text of a licence if the manifest only names its file.
 fn license_text(unit: &UnitInput) -> Result<Option<String>> {
     let (Some(source), Some(file)) = (&unit.license_source, &unit.license_file) else {
@@ -107,6 +111,8 @@ fn license_text(unit: &UnitInput) -> Result<Option<String>> {
     };
     let bytes = if source.is_dir() {
         fs::read(source.join(file)).ok()
+    } else if unit.source.is_empty() {
+        Some(fs::read(source).map_err(Error::io("read", source))?)
     } else {
         from_crate_file(source, unit, file)?
     };
