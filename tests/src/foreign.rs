@@ -4,7 +4,7 @@ use crate::engine::{run, unpack};
 use crate::nix;
 use crate::steps;
 use crate::trial::trial_with;
-use crate::workspaces::{attribute, build, small};
+use crate::workspaces::{attribute, build, build_fails, small};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a_step_runs_over_a_foreign_base", stepped),
         test("a_base_is_chosen_by_its_digest", chosen),
+        test("a_file_of_the_base_is_replaced_if_one_says_so", replaced),
     ]
 }
 
@@ -105,16 +106,16 @@ fn pack(layout: &Path) -> Result<[String; 2]> {
 }
 
 /// Makes a workspace with the layout `vendor/base` and, for each of its two images, an image over
-/// it with these fields.
-fn workspace(fields: &str) -> Result<TempDir> {
+/// it with these files and fields.
+fn workspace(files: &str, fields: &str) -> Result<TempDir> {
     let workspace = small("foreign", "fn main() {}", "")?;
     fs::create_dir(workspace.path().join("vendor"))?;
     let digests = pack(&workspace.path().join("vendor/base"))?;
     let [old, new] = digests.map(|it| format!("{{ layout = \"vendor/base\", digest = \"{it}\" }}"));
     let text = format!(
         "version = 1\n\n[images.derived]\nbase = {new}\ntags = [\"1\"]\nfiles = [{{ text = \
-         \"ours\\n\", path = \"/srv/ours\" }}]\n{fields}\n[images.derived.variants.old]\nbase = \
-         {old}\nsteps = []\n"
+         \"ours\\n\", path = \"/srv/ours\" }}, {files}]\n{fields}\n\
+         [images.derived.variants.old]\nbase = {old}\nsteps = []\n"
     );
     fs::write(workspace.path().join("images.toml"), text)?;
     Ok(workspace)
@@ -128,7 +129,7 @@ const STEP: &str = "[[images.derived.steps]]\nrun = [\"/bin/sh\", \"-euc\", \"\"
 /// The step sees the base's files as its upper layers left them, and its changes are the same every
 /// time. The base's own configuration starts the container.
 fn stepped() -> Result<()> {
-    let workspace = workspace(STEP)?;
+    let workspace = workspace("", STEP)?;
     let image = build(workspace.path(), "images.derived")?;
     let bundle = unpack(&image)?;
     let root = bundle.path().join("rootfs");
@@ -153,7 +154,7 @@ fn stepped() -> Result<()> {
 
 /// Each image has the base of its digest, although the layout has both under one platform.
 fn chosen() -> Result<()> {
-    let workspace = workspace("")?;
+    let workspace = workspace("", "")?;
     for (image, note, is_there) in [("derived", "two\n", false), ("derived-old", "one\n", true)] {
         let layout = build(workspace.path(), &format!("images.{image}"))?;
         let bundle = unpack(&layout)?;
@@ -165,5 +166,40 @@ fn chosen() -> Result<()> {
             "{image} has another file"
         );
     }
+    Ok(())
+}
+
+/// Without `replace`, a file at the place of one of the base's is an error that names both, and
+/// with it, there must be one. Other names of a replaced file keep the base's content.
+fn replaced() -> Result<()> {
+    let at = |path: &str, more: &str| {
+        format!(
+            "{{ text = \"#!/bin/sh\\necho ours\\n\", path = \"{path}\", mode = \"0755\"{more} }}, "
+        )
+    };
+    let said = |files: &str| build_fails(workspace(files, "")?.path());
+    let unsaid = said(&at("/bin/mkdir", ""))?;
+    for wanted in ["/bin/mkdir is given twice", "replace = true"] {
+        ensure!(unsaid.contains(wanted), "no {wanted:?} in\n{unsaid}");
+    }
+    let replace = ", replace = true";
+    let vain = said(&at("/bin/nothing", replace))?;
+    let wanted = "/bin/nothing replaces nothing";
+    ensure!(vain.contains(wanted), "no {wanted:?} in\n{vain}");
+
+    // A hard link of busybox, a symbolic link to it, and a file of two of the base's layers.
+    let paths = ["/bin/mkdir", "/bin/wget", "/etc/note"];
+    let files: String = paths.iter().map(|path| at(path, replace)).collect();
+    let workspace = workspace(&files, "")?;
+    let image = build(workspace.path(), "images.derived")?;
+    let bundle = unpack(&image)?;
+    let root = bundle.path().join("rootfs");
+    let busybox = fs::read(which::which("busybox")?)?;
+    for path in ["bin/busybox", "bin/cat", "bin/sh"] {
+        ensure!(fs::read(root.join(path))? == busybox, "{path} is another");
+    }
+    let said = run(&image, &["-c", "mkdir; wget; cat /etc/note"], "")?;
+    let ours = "#!/bin/sh\necho ours\n";
+    ensure!(said == format!("ours\nours\n{ours}"), "it says {said:?}");
     Ok(())
 }

@@ -43,6 +43,7 @@ mod registries;
 mod release;
 mod released;
 mod reproducible;
+mod rollout;
 mod served;
 mod steps;
 mod toolchains;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         .chain(driver::trials())
         .chain(tree::trials())
         .chain(explain::trials())
+        .chain(rollout::trials())
         .chain(workspaces::trials())
         .chain(reading::trials())
         .chain(reach::trials())

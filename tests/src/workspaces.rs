@@ -563,7 +563,8 @@ pub fn without_hash(key: &str) -> &str {
 /// Makes a directory a repository, unless it is one, and commits its files.
 pub fn commit_all(directory: &Path) -> Result<()> {
     let who = ["-c", "user.name=t", "-c", "user.email=t@example"];
-    let commit = [&who[..], &["commit", "--quiet", "-m", "one"]].concat();
+    let commit = ["commit", "--quiet", "--allow-empty", "-m", "one"];
+    let commit = [&who[..], &commit].concat();
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
         &["add", "--all"],
