@@ -15,6 +15,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod address;
 mod directory;
 mod error;

@@ -164,8 +164,7 @@ async fn archive(State(shared): State<Arc<Shared>>, Path(name): Path<String>) ->
             Ok(Some(archive)) => return send(archive, shared.clone()),
             Ok(None) => {}
             Err(error) => {
-                let said = format!("{}: {error}", cache.place());
-                eprintln!("warning: {}", crateyard_image::text::clean_lines(&said));
+                crateyard_terminal::warning!("{}: {error}", cache.place());
                 return StatusCode::BAD_GATEWAY.into_response();
             }
         }

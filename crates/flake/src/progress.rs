@@ -115,7 +115,7 @@ impl Progress {
         }
         if let Ok(text) = serde_json::to_string(event) {
             // The build goes on even if the reader has closed the file.
-            let _ = writeln!(events, "{text}");
+            let _ = writeln!(events, "{}", crateyard_terminal::cleaned_json(&text));
         }
     }
 }

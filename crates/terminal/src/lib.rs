@@ -15,6 +15,7 @@
 mod commands;
 mod pulse;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -148,7 +149,12 @@ pub fn print_line(line: impl Display) -> Result<()> {
 /// When standard output can't be written.
 pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)?;
-    write(&(disarm_json(clean_json(&text)).into_owned() + "\n"))
+    write(&format!("{}\n", cleaned_json(&text)))
+}
+
+/// Cleans a JSON document. It means the same as before.
+pub fn cleaned_json(text: &str) -> Cow<'_, str> {
+    disarm_json(clean_json(text))
 }
 
 /// Writes a file completely or not at all. If its name is `-`, prints the text instead.
