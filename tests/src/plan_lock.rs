@@ -4,9 +4,10 @@
 use crate::checkout::{Checkout, assemble, git, template};
 use crate::flake::ELSEWHERE;
 use crate::nix;
-use crate::trial::trial;
+use crate::release::Release;
+use crate::trial::{ignorable, trial};
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::Trial;
+use libtest_mimic::{Completion, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -16,6 +17,10 @@ pub fn trials() -> Vec<Trial> {
     let test = |name, run| trial(format!("plan_lock::{name}"), run);
     vec![
         test("evaluates_without_import_from_derivation", evaluates),
+        ignorable(
+            "plan_lock::evaluates_all_systems_by_a_newer_nix".to_owned(),
+            all_systems,
+        ),
         test("that_is_stale_is_never_used", stale),
         test("with_other_content_is_refused", tampered),
     ]
@@ -30,7 +35,7 @@ const CURE: &str = "assemble plan --write";
 /// A repository with a workspace of one service.
 struct Service {
     directory: TempDir,
-    _crateyard: Checkout,
+    crateyard: Checkout,
 }
 
 impl Service {
@@ -47,7 +52,7 @@ impl Service {
         git(root, &["init", "--quiet"])?;
         let service = Self {
             directory,
-            _crateyard: crateyard,
+            crateyard,
         };
         service.track()?;
         nix::nix(&["flake", "lock", &service.flake()])?;
@@ -159,6 +164,29 @@ fn evaluates() -> Result<()> {
     fs::write(&main, text + "\n// edited\n")?;
     service.image(&WITHOUT)?;
     Ok(())
+}
+
+/// Nix 2.8 looks at all systems by itself, and newer versions only with `--all-systems`.
+fn all_systems() -> Result<Completion> {
+    let release = match Release::with_nix("sid") {
+        Ok(release) => release,
+        Err(why) => return Ok(Completion::ignored_with(format!("{why:#}"))),
+    };
+    let service = Service::with_plan()?;
+    let directories = [service.path(), service.crateyard.path()];
+    let settings = [("NIX_CONFIG", nix::SETTINGS)];
+    let flake = service.flake();
+    for command in [
+        &["nix", "flake", "check", "--no-build", "--all-systems"][..],
+        &["nix", "flake", "show", "--all-systems", "--json"],
+    ] {
+        let words = [command, &WITHOUT, &[&flake]].concat();
+        let (shown, _) = release.run(&directories, &settings, &words)?;
+        for system in ELSEWHERE.iter().filter(|_| command.contains(&"show")) {
+            ensure!(shown.contains(system), "{system} is not shown");
+        }
+    }
+    Ok(Completion::Completed)
 }
 
 fn stale() -> Result<()> {
