@@ -19,8 +19,8 @@ const ATTRIBUTE: &str = "storePaths";
 const EXAMPLES: &str = "\
 Examples:
   assemble affected --since main
-  assemble affected --since origin/main --merge-base --json       in a pull request
-  assemble affected --since HEAD --only images                    uncommitted changes";
+  assemble affected --since origin/main --merge-base --json   in a pull request
+  assemble affected --since HEAD --only images                uncommitted changes";
 
 /// Show which images, programs and tests a change touches, without building any
 ///

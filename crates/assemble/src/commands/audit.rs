@@ -32,7 +32,8 @@ Examples:
   assemble audit                                    every image of images.toml
   assemble audit gateway --advisories ./advisory-db --debian ./debian.json
   assemble audit registry.example/team/gateway:v1 --only-fixed --json
-  assemble audit gateway --vex vex && assemble push gateway --to registry.example/app:v1 --vex vex
+  assemble audit gateway --vex vex \\
+      && assemble push gateway --to registry.example/app:v1 --vex vex
 
 Exit codes: 0 if nothing affects the images, 1 if something does or the audit fails.";
 
@@ -45,9 +46,6 @@ pub struct Args {
     /// Images of images.toml are built first. Without arguments, all of them are audited.
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-
-    #[command(flatten)]
-    data: DataArgs,
 
     /// The file with advisories to ignore and features that vulnerable code needs [default:
     /// audit.toml]
@@ -84,6 +82,9 @@ pub struct Args {
 
     #[command(flatten)]
     place: PlaceArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 /// The findings that make the command fail only on request.

@@ -31,8 +31,8 @@ Examples:
   assemble compare
   assemble compare gateway --engines nix,cargo --exit-code
 
-Exit codes: 0, or with --exit-code 1 if a program, another file or the configuration differs; 1 for
-errors.";
+Exit codes: 0, or with --exit-code 1 if a program, another file or the configuration differs; 1 \
+for errors.";
 
 /// Build images in two ways and show the differences: configuration, layers, files, and sections of
 /// programs

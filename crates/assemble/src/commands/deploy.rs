@@ -26,12 +26,12 @@ use crate::rollout::watch::Watch;
 const EXAMPLES: &str = "\
 Examples:
   assemble deploy -f deploy/manifests --to registry.example/team/ --dry-run
-  assemble deploy                                  as deploy.toml says
-  assemble deploy --watch                          and again after each edit
-  assemble deploy --rollback                       back to before the last deployment
+  assemble deploy                              as deploy.toml says
+  assemble deploy --watch                      and again after each edit
+  assemble deploy --rollback                   back to before the last deployment
   helm template app ./chart | assemble deploy -f -
-  assemble deploy -f compose.yaml                  containers of this machine
-  assemble deploy -f app.container                 Quadlet units of this machine";
+  assemble deploy -f compose.yaml              containers of this machine
+  assemble deploy -f app.container             Quadlet units of this machine";
 
 /// Build, push, and roll out what changed, and nothing else
 ///
@@ -41,12 +41,6 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    ship: ShipArgs,
-
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
     /// The directory for Quadlet units [default: the one where podman reads this user's units]
     #[arg(long, value_name = "DIR")]
     units: Option<PathBuf>,
@@ -66,6 +60,12 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    ship: ShipArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Runs the command.

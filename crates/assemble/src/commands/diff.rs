@@ -18,8 +18,8 @@ Examples:
   assemble diff registry.example/team/gateway:v1 gateway
   assemble diff old.tar new.tar --exit-code --json
 
-Exit codes: 0, or with --exit-code 1 if the images differ; 1 for errors, and as `assemble push` for
-errors of a registry.";
+Exit codes: 0, or with --exit-code 1 if the images differ; 1 for errors, and as `assemble push` \
+for errors of a registry.";
 
 /// Show the changes between two images: configuration, layers, packages, crates, files
 #[derive(clap::Args)]

@@ -13,7 +13,7 @@ use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  assemble explain gateway                                       since the last build
+  assemble explain gateway                      since the last build
   assemble explain gateway --against registry.example/team/gateway:v1
   assemble explain ./new --against ./old --json";
 

@@ -20,7 +20,7 @@ Examples:
   assemble inspect gateway
   assemble inspect ./layout --packages
   assemble inspect gateway.tar --documents
-  assemble inspect registry.example/team/gateway:v1 --platform linux/arm64 --json";
+  assemble inspect registry.example/gateway:v1 --platform linux/arm64 --json";
 
 /// Show the configuration and layers of an image, and the packages in it
 #[derive(clap::Args)]

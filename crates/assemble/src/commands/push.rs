@@ -18,12 +18,13 @@ const EXAMPLES: &str = "\
 Examples:
   assemble push gateway --to registry.example/team/gateway:v1
   assemble push ./layout --to localhost:5000/app --tag v1 --tag latest
-  assemble push --to registry.example/team/ --tag v1       every image of the flake
+  assemble push --to registry.example/team/ --tag v1   every image of the flake
   assemble push image.tar --to localhost:5000/app --dry-run --json
-  assemble push gateway --to registry.example/gateway:v1 --attest --sign-key cosign.key
+  assemble push gateway --to registry.example/gateway:v1 \\
+      --attest --sign-key cosign.key
 
-Exit codes: 0 success, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused,
-7 unreachable, 8 contradiction, 1 other errors.";
+Exit codes: 0 success, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused, 7 \
+unreachable, 8 contradiction, 1 other errors.";
 
 /// Send images to a registry: only missing blobs, and tags last
 #[derive(clap::Args, Debug)]

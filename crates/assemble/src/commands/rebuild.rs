@@ -28,11 +28,12 @@ use crate::trust::REBUILD_PREDICATE;
 const EXAMPLES: &str = "\
 Examples:
   assemble rebuild registry.example/team/gateway:v1
-  assemble rebuild registry.example/team/gateway:v1 --store /var/empty-store --sign-key witness.key
+  assemble rebuild registry.example/team/gateway:v1 \\
+      --store /var/empty-store --sign-key witness.key
   assemble verify registry.example/team/gateway:v1 --public-key cosign.pub \\
       --witnesses 2 --witness-key ann.pub --witness-key bob.pub
 
-Exit codes: 0 if the rebuilt image is the same, 1 if it differs or can't be built; as `assemble
+Exit codes: 0 if the rebuilt image is the same, 1 if it differs or can't be built; as `assemble \
 push` for errors of a registry.";
 
 /// Build an image again from its provenance alone, compare, and sign the result as a witness

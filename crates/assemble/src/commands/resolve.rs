@@ -16,7 +16,8 @@ use crate::rollout::ship::{self, Sent};
 
 const EXAMPLES: &str = "\
 Examples:
-  assemble resolve -f deploy/manifests --to registry.example/team/ | kubectl apply -f -
+  assemble resolve -f deploy/manifests --to registry.example/team/ \\
+      | kubectl apply -f -
   assemble resolve -f values.yaml --map docker.io/crateyard/gateway=gateway \\
       | helm upgrade --install app ./chart -f -
   helm template app ./chart | assemble resolve -f - --to registry.example/team/
@@ -30,9 +31,6 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    ship: ShipArgs,
-
     /// Write the files below this directory instead of to standard output
     #[arg(long, short, value_name = "DIR", conflicts_with = "in_place")]
     output: Option<PathBuf>,
@@ -48,6 +46,9 @@ pub struct Args {
     /// Print replacements and pushes as JSON; write the files only with --output or --in-place
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    ship: ShipArgs,
 }
 
 /// The command's JSON output.

@@ -16,8 +16,9 @@ use crate::place::{Place, PlaceArgs};
 const EXAMPLES: &str = "\
 Examples:
   assemble save gateway --out gateway.tar
-  assemble save ./layout --format docker --reference gateway:v1 --out - | docker load
-  assemble save registry.example/team/gateway:v1 --platform linux/arm64 --out gateway.tar";
+  assemble save ./layout --format docker --reference gateway:v1 --out - \\
+      | docker load
+  assemble save registry.example/gateway:v1 --platform linux/arm64 --out a.tar";
 
 /// Write an image as an OCI or docker archive
 #[derive(clap::Args)]

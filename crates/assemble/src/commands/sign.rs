@@ -12,7 +12,8 @@ use crate::trust::tag;
 
 const EXAMPLES: &str = "\
 Examples:
-  COSIGN_PASSWORD=… assemble sign registry.example/team/gateway@sha256:… --sign-key cosign.key
+  COSIGN_PASSWORD=… assemble sign registry.example/gateway@sha256:… \\
+      --sign-key cosign.key
   assemble sign registry.example/team/gateway@sha256:… --keyless --sign-as both
   assemble verify registry.example/team/gateway:v1 --public-key cosign.pub
 

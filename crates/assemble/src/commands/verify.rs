@@ -21,11 +21,11 @@ const EXAMPLES: &str = "\
 Examples:
   assemble verify gateway
   assemble verify image.tar --json
-  assemble verify registry.example/team/gateway@sha256:… --public-key cosign.pub
+  assemble verify registry.example/gateway@sha256:… --public-key cosign.pub
   assemble verify registry.example/team/gateway:v1 --policy policy.toml
 
-Exit codes: 0 if the image is sound and satisfies the policy, 1 if not or if there is no such image;
-as `assemble push` for errors of a registry.";
+Exit codes: 0 if the image is sound and satisfies the policy, 1 if not or if there is no such \
+image; as `assemble push` for errors of a registry.";
 
 /// The number of unreadable referrers that are reported.
 const SHOWN: usize = 5;
@@ -39,15 +39,15 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    #[command(flatten)]
-    policy: PolicyArgs,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
     place: PlaceArgs,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// Options for whom to trust.

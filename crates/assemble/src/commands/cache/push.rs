@@ -24,11 +24,12 @@ mod targets;
 const EXAMPLES: &str = "\
 Examples:
   assemble cache push --to /srv/cache --sign-key main.key
-  assemble cache push --to 's3://bucket?endpoint=s3.example' --sign-key main.key
-  CRATEYARD_SIGN_KEY=… assemble cache push --to pack:.cache/units --name \"$BRANCH\"
-  assemble cache push --to oci://registry.example/team/cache:main --sign-key main.key
-  assemble cache push --to oci://registry.example/team/cache:pr-7 --sign-key pr.key \\
-      --cache oci://registry.example/team/cache:main --trusted-key main-1:…
+  assemble cache push --to 's3://bucket?endpoint=s3.example' --sign-key my.key
+  CRATEYARD_SIGN_KEY=… assemble cache push --to pack:.cache/units \\
+      --name \"$BRANCH\"
+  assemble cache push --to oci://registry.example/cache:main --sign-key main.key
+  assemble cache push --to oci://registry.example/cache:pr-7 --sign-key pr.key \\
+      --cache oci://registry.example/cache:main --trusted-key main-1:…
 
 The last example does not send paths that the cache of main has.";
 

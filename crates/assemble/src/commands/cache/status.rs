@@ -20,11 +20,13 @@ const NAMED: usize = 20;
 pub struct Args {
     #[command(flatten)]
     work: WorkArgs,
-    #[command(flatten)]
-    caches: CacheArgs,
     /// Print JSON, with all names
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    caches: CacheArgs,
+
     #[command(flatten)]
     connection: ConnectionArgs,
 }
