@@ -4,6 +4,7 @@ mod capabilities;
 mod downloads;
 mod own_downloads;
 mod parts;
+mod swagger;
 mod variants;
 
 use crate::checkout::assemble;
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
     all.extend(downloads::trials());
     all.extend(own_downloads::trials());
     all.extend(capabilities::trials());
+    all.extend(swagger::trials());
     all.extend(variants::trials());
     all
 }
