@@ -1,8 +1,10 @@
 //! The documents about images. Independent validators and scanners read them, and the tests compare
 //! them with Cargo's output.
 
+mod edges;
 mod elements;
 mod kms;
+mod licenses;
 mod run;
 mod scanners;
 
@@ -15,7 +17,7 @@ use crate::workspaces::{attribute, small_with};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +65,17 @@ pub fn trials() -> Vec<Trial> {
             &["docker-registry", "curl", "python3"],
             run::is_described,
         ),
+        test(
+            "the_provenance_of_a_gitlab_job_names_runner_and_pipeline",
+            &["docker-registry", "curl", "python3"],
+            run::of_gitlab,
+        ),
         test("one_line_leaves_the_list_out", &["cargo"], list_is_left_out),
+        test(
+            "crates_that_name_only_a_file_have_its_licence",
+            &["python3"],
+            licenses::of_files,
+        ),
         test(
             "c_libraries_have_the_versions_that_they_say",
             &["cargo", "runc"],
@@ -108,8 +120,8 @@ fn validator(program: &str) -> Result<PathBuf> {
     Ok(programs.join(program))
 }
 
-/// The lists in programs have the crates of `cargo tree`, and the bill of materials has its
-/// dependencies, crate by crate.
+/// The lists in programs have the crates of `cargo tree`, and both bills of materials have its
+/// dependencies, crate by crate. What else depends on what is the same in both.
 fn lists_are_exact() -> Result<()> {
     for (name, layout) in images()? {
         let text = duct::cmd!(assemble(), "inspect", "--packages", "--json", &layout).read()?;
@@ -123,7 +135,12 @@ fn lists_are_exact() -> Result<()> {
             .as_array()
             .context("no crates")?;
         same(&name, &wanted, &crates.iter().map(named).collect())?;
-        same(&name, &uses, &documented(&layout)?)?;
+        let [spdx, cyclonedx] = edges::of_both(&documents(&layout))?;
+        for (form, edges) in [("SPDX", &spdx), ("CycloneDX", &cyclonedx)] {
+            let of_crates = edges::between_crates(edges);
+            same(&format!("{name}, {form}"), &uses, &of_crates)?;
+        }
+        same(&name, &edges::said(&spdx), &edges::said(&cyclonedx))?;
     }
     Ok(())
 }
@@ -138,31 +155,6 @@ fn dependencies(program: &str) -> Result<BTreeSet<String>> {
         above.push(name);
     }
     Ok(found)
-}
-
-/// Returns the dependencies between crates in a bill of materials. A program also depends on the
-/// library of its own package.
-fn documented(layout: &Path) -> Result<BTreeSet<String>> {
-    let sbom = fs::read(documents(layout).join("sbom.spdx.json"))?;
-    let sbom: Value = serde_json::from_slice(&sbom)?;
-    let list = |name: &str| sbom[name].as_array().with_context(|| format!("no {name}"));
-    let mut crates = BTreeMap::new();
-    for package in list("packages")? {
-        let addresses = package["externalRefs"].to_string();
-        if addresses.contains("\"pkg:cargo/") {
-            let text = |field: &str| package[field].as_str().unwrap_or_default();
-            let name = format!("{} {}", text("name"), text("versionInfo"));
-            crates.insert(text("SPDXID"), name);
-        }
-    }
-    let depends = |it: &&Value| it["relationshipType"] == "DEPENDS_ON";
-    let ends = |it: &Value| {
-        let end = |field: &str| crates.get(it[field].as_str()?);
-        let (user, used) = (end("spdxElementId")?, end("relatedSpdxElement")?);
-        (user != used).then(|| format!("{user} uses {used}"))
-    };
-    let relationships = list("relationships")?.iter().filter(depends);
-    Ok(relationships.filter_map(ends).collect())
 }
 
 /// Returns the crates of a program by `cargo tree`.

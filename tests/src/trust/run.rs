@@ -13,6 +13,9 @@ use tempfile::TempDir;
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.oci.image.index.v1+json";
 
+/// The commit that the runs have checked out.
+const COMMIT: &str = "00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff";
+
 /// The image of a workspace, and a registry.
 struct Shop {
     workspace: TempDir,
@@ -62,6 +65,106 @@ pub fn is_described() -> Result<()> {
     Ok(())
 }
 
+/// The variables of a GitLab job. The last ones are the pipeline's own.
+const JOB: [(&str, &str); 17] = [
+    ("GITLAB_CI", "true"),
+    ("CI", "true"),
+    ("CI_PROJECT_URL", "https://gitlab.example/team/shop"),
+    ("CI_PROJECT_ID", "5"),
+    ("CI_RUNNER_ID", "12"),
+    ("CI_RUNNER_EXECUTABLE_ARCH", "linux/amd64"),
+    ("CI_COMMIT_REF_NAME", "v1"),
+    ("CI_COMMIT_SHA", COMMIT),
+    ("CI_CONFIG_PATH", "ci/release.yml"),
+    ("CI_JOB_URL", "https://gitlab.example/team/shop/-/jobs/9"),
+    ("CI_JOB_NAME", "publish"),
+    ("CI_JOB_TOKEN", "hush"),
+    ("CI_PIPELINE_ID", "31"),
+    ("CI_PIPELINE_SOURCE", "web"),
+    ("GITLAB_USER_ID", "3"),
+    ("CHANNEL", "hush, perhaps"),
+    ("DEPLOY_KEY", "hush"),
+];
+
+/// A job of GitLab pushes the image that is pushed elsewhere, too. Its provenance names the runner,
+/// the pipeline's file, the commit and the variables, without their values.
+pub fn of_gitlab() -> Result<()> {
+    let shop = Shop::new(&json!({}))?;
+    let elsewhere = shop.push_with(&[])?;
+    let digest = elsewhere["digest"].as_str().context("no digest")?;
+    let nobody = shop.provenance(digest)?;
+    let (begin, job) = (now()?, shop.push_with(&JOB)?);
+    ensure!(job["digest"] == digest, "the image depends on the job");
+    let mut provenances = shop.provenances(digest)?;
+    provenances.retain(|it| *it != nobody);
+    let [provenance] = &provenances[..] else {
+        anyhow::bail!("the job attached none, or several: {provenances:#?}");
+    };
+    let predicate = &provenance["predicate"];
+    let definition = &predicate["buildDefinition"];
+    let metadata = &predicate["runDetails"]["metadata"];
+    for (what, found, expected) in [
+        (
+            "builder",
+            &predicate["runDetails"]["builder"]["id"],
+            json!("https://gitlab.example/team/shop/-/runners/12"),
+        ),
+        (
+            "invocation",
+            &metadata["invocationId"],
+            json!("https://gitlab.example/team/shop/-/jobs/9"),
+        ),
+        (
+            "workflow",
+            &definition["externalParameters"]["workflow"],
+            json!({"path": "ci/release.yml", "ref": "v1",
+                   "repository": "https://gitlab.example/team/shop"}),
+        ),
+        (
+            "variables",
+            &definition["externalParameters"]["variables"],
+            json!({"CHANNEL": "[MASKED]", "DEPLOY_KEY": "[MASKED]"}),
+        ),
+        (
+            "environment",
+            &definition["internalParameters"]["environment"],
+            json!({"CI_JOB_NAME": "publish", "CI_PIPELINE_ID": "31", "CI_PIPELINE_SOURCE": "web",
+                   "CI_PROJECT_ID": "5", "CI_RUNNER_EXECUTABLE_ARCH": "linux/amd64",
+                   "GITLAB_USER_ID": "3"}),
+        ),
+    ] {
+        let found = match what {
+            "variables" => own_variables(found),
+            _ => found.clone(),
+        };
+        ensure!(found == expected, "{what}: {found}");
+    }
+    ensure!(
+        !provenance.to_string().contains("hush"),
+        "a secret is in it"
+    );
+    let started = metadata["startedOn"].as_str().unwrap_or_default();
+    ensure!(*begin <= *started, "{begin}: {metadata}");
+    let inputs = definition["resolvedDependencies"].as_array();
+    let is_commit = |it: &&Value| it["digest"]["gitCommit"] == COMMIT;
+    let commit = inputs.into_iter().flatten().find(is_commit);
+    let address = &commit.context("no commit")?["uri"];
+    ensure!(
+        *address == "git+https://gitlab.example/team/shop@v1",
+        "the commit is of {address}"
+    );
+    valid(provenance)
+}
+
+/// Leaves out the variables that the test's own environment has.
+fn own_variables(found: &Value) -> Value {
+    let is_own = |name: &str| JOB.iter().any(|(own, _)| *own == name);
+    let found = found.as_object().into_iter().flatten();
+    let own = found.filter(|(name, _)| is_own(name));
+    own.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// Returns the present time in the documents' format.
 fn now() -> Result<String> {
     Ok(duct::cmd!("date", "--utc", "+%Y-%m-%dT%H:%M:%SZ").read()?)
@@ -91,7 +194,24 @@ impl Shop {
         })
     }
 
+    /// Pushes from a job of GitHub Actions.
     fn push(&self, run: &str) -> Result<Value> {
+        let event = self.event.to_string_lossy();
+        self.push_with(&[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_REPOSITORY", "team/shop"),
+            (
+                "GITHUB_WORKFLOW_REF",
+                "team/shop/.github/workflows/a.yml@refs/tags/v1",
+            ),
+            ("GITHUB_RUN_ID", run),
+            ("GITHUB_SHA", COMMIT),
+            ("GITHUB_REF", "refs/tags/v1"),
+            ("GITHUB_EVENT_PATH", &event),
+        ])
+    }
+
+    fn push_with(&self, variables: &[(&str, &str)]) -> Result<Value> {
         let target = format!("{}/team/shop:v1", self.registry.host);
         let push = duct::cmd!(
             assemble(),
@@ -102,26 +222,25 @@ impl Shop {
             "--attest",
             "--json"
         );
-        let said = push
-            .dir(self.workspace.path())
-            .env("GITHUB_ACTIONS", "true")
-            .env("GITHUB_REPOSITORY", "team/shop")
-            .env(
-                "GITHUB_WORKFLOW_REF",
-                "team/shop/.github/workflows/a.yml@refs/tags/v1",
-            )
-            .env("GITHUB_RUN_ID", run)
-            .env("GITHUB_SHA", "00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff")
-            .env("GITHUB_REF", "refs/tags/v1")
-            .env("GITHUB_EVENT_PATH", &self.event)
-            .read()?;
-        let said: Value = serde_json::from_str(&said)?;
+        let push = push.dir(self.workspace.path());
+        let push = variables
+            .iter()
+            .fold(push, |push, (name, value)| push.env(name, value));
+        // The tests may run in a job themselves. The variables above come first.
+        let push = push.env_remove("GITHUB_ACTIONS").env_remove("GITLAB_CI");
+        let said: Value = serde_json::from_str(&push.read()?)?;
         Ok(said["images"][0].clone())
     }
 
-    /// Returns the provenance that refers to an image. Debian's registry lists referrers under a
-    /// tag.
+    /// Returns the provenance that refers to an image.
     fn provenance(&self, digest: &str) -> Result<Value> {
+        let all = self.provenances(digest)?;
+        all.into_iter().next().context("no provenance")
+    }
+
+    /// Returns all provenances that refer to an image. Debian's registry lists referrers under a
+    /// tag.
+    fn provenances(&self, digest: &str) -> Result<Vec<Value>> {
         let get = |path: &str| -> Result<Value> {
             let url = format!("http://{}/v2/team/shop/{path}", self.registry.host);
             let accept = format!("Accept: {MANIFESTS}");
@@ -131,11 +250,13 @@ impl Shop {
         let referrers = get(&format!("manifests/{}", digest.replace(':', "-")))?;
         let manifests = referrers["manifests"].as_array().context("no referrers")?;
         let is_it = |it: &&Value| it["artifactType"] == "application/vnd.in-toto+json";
-        let found = manifests.iter().find(is_it).context("no provenance")?;
-        let digest = found["digest"].as_str().unwrap_or_default();
-        let manifest = get(&format!("manifests/{digest}"))?;
-        let layer = manifest["layers"][0]["digest"].as_str();
-        get(&format!("blobs/{}", layer.context("no document")?))
+        let documents = manifests.iter().filter(is_it).map(|found| {
+            let digest = found["digest"].as_str().unwrap_or_default();
+            let manifest = get(&format!("manifests/{digest}"))?;
+            let layer = manifest["layers"][0]["digest"].as_str();
+            get(&format!("blobs/{}", layer.context("no document")?))
+        });
+        documents.collect()
     }
 }
 
