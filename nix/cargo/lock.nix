@@ -8,10 +8,13 @@ let
   packages = data.package or [ ];
   outside = builtins.filter (package: package ? source) packages;
   # Locks of version 1 and 2 have the checksums of packages in `metadata`.
+  # A package from git has none.
   checksumOf =
     package:
-    package.checksum
-      or (data.metadata."checksum ${package.name} ${package.version} (${package.source})" or null);
+    let
+      old = data.metadata."checksum ${package.name} ${package.version} (${package.source})" or "<none>";
+    in
+    package.checksum or (if old == "<none>" then null else old);
   withPath =
     package:
     let

@@ -237,6 +237,39 @@ fn a_repository_that_git_cannot_fetch_is_a_failure() {
     assert_eq!(report["missing"][0]["file"], "forked 0.2.0");
 }
 
+/// Cargo's progress, its retries and the colours that CI asks for must not hide the reason.
+#[test]
+fn a_failure_of_cargo_is_told_by_its_cause() {
+    let Some(case) = Case::new("a_failure_of_cargo_is_told_by_its_cause") else {
+        return;
+    };
+    let gone = case.path().join("gone");
+    let manifest = format!(
+        "[package]\nname = \"own\"\nversion = \"0.1.0\"\n[dependencies]\nforked = {{ git = \
+         \"file://{}\" }}\n",
+        gone.display()
+    );
+    fs::create_dir(case.path().join("src")).expect("a directory");
+    fs::write(case.path().join("src/lib.rs"), "").expect("a library");
+    fs::write(case.path().join("Cargo.toml"), manifest).expect("a manifest");
+    let mut command = case.command(&case.archive.mirror(), "store", &[]);
+    command
+        .env("CARGO", env!("CARGO"))
+        .env("CARGO_NET_GIT_FETCH_WITH_CLI", "true")
+        .env("CARGO_NET_RETRY", "1")
+        .env("CARGO_TERM_COLOR", "always");
+    let output = command.output().expect("assemble");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let first = "`cargo fetch` failed in .: failed to get `forked` as a dependency of package `own";
+    assert!(error.contains(first), "{error}");
+    let complaint = format!("fatal: '{}' does not appear to be a git", gone.display());
+    assert_eq!(error.matches(&complaint).count(), 1, "{error}");
+    for noise in ["Updating", "spurious network error", "\u{1b}"] {
+        assert!(!error.contains(noise), "{noise:?} in {error}");
+    }
+}
+
 #[test]
 fn the_store_has_the_bytes_that_the_archive_has() {
     let Some(case) = Case::new("the_store_has_the_bytes_that_the_archive_has") else {

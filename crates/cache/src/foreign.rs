@@ -1,6 +1,6 @@
 //! Asks caches that only Nix can read, such as S3, with `nix path-info`.
 
-use crateyard_nix::{NarInfo, StorePath, environment, process};
+use crateyard_nix::{NarInfo, StorePath, environment, said};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -27,7 +27,9 @@ pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> 
             reason,
         };
         if !output.status.success() {
-            return Err(failed(process::said(&output.stderr)));
+            return Err(failed(said::cause(&String::from_utf8_lossy(
+                &output.stderr,
+            ))));
         }
         let value: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| failed(format!("nix path-info printed malformed JSON: {error}")))?;

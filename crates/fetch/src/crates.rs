@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use crateyard_nix::{Store, sha256_of};
-use crateyard_workspace::cargo::Cargo;
+use crateyard_workspace::cargo::{Cargo, said};
 use serde::Deserialize;
 
 /// The packages in `Cargo.lock` that lie outside the workspace.
@@ -41,6 +41,9 @@ pub struct Git {
 struct CargoLock {
     #[serde(default)]
     package: Vec<Package>,
+    /// Where locks of version 1 have the checksums: `checksum NAME VERSION (SOURCE)`.
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -74,12 +77,16 @@ pub fn of_crates_io(lock: &Path) -> Result<Vec<(String, String)>> {
 /// Reads `Cargo.lock`.
 pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
     let mut pinned = Pinned::default();
-    for package in parse(lock)?.package {
+    let CargoLock { package, metadata } = parse(lock)?;
+    for package in package {
         let Some(source) = package.source else {
             continue;
         };
         let Package { name, version, .. } = package;
-        match package.checksum {
+        let old = metadata.get(&format!("checksum {name} {version} ({source})"));
+        // A package from git has none there.
+        let old = old.filter(|checksum| *checksum != "<none>");
+        match package.checksum.or_else(|| old.cloned()) {
             Some(sha256) => {
                 let file = format!("{name}-{version}.crate");
                 let path = store.path_of(&file, &sha256);
@@ -105,10 +112,10 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let cargo = Cargo::of(directory)?;
+    let cargo = Cargo::to_download(directory)?;
     cargo.warn();
     let mut child = cargo
-        .command(&["fetch", "--locked", "--color", "never"])?
+        .command(&["fetch", "--locked"])?
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -122,12 +129,13 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
             }
         }
     }
-    if !child.wait().context("cargo fetch")?.success() {
-        bail!(
-            "cargo fetch --locked failed in {}:\n{}",
-            directory.display(),
-            said.join("\n")
-        );
+    let status = child.wait().context("cargo fetch")?;
+    if !status.success() {
+        let place = directory.display();
+        match said::cause(&said.join("\n")) {
+            cause if cause.is_empty() => bail!("`cargo fetch` failed in {place}: {status}"),
+            cause => bail!("`cargo fetch` failed in {place}: {cause}"),
+        }
     }
     Ok(())
 }
@@ -172,8 +180,9 @@ pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
     if !absent.is_empty() {
         let names: Vec<&str> = absent.into_iter().collect();
         bail!(
-            "cargo has fetched them, but {} lie(s) not below {}: crates that cargo replaces by a \
-             directory or a local registry cannot be taken over",
+            "cargo has fetched them, but {} lie(s) not below {}: your own configuration of cargo, \
+             or that of a workspace that you trust, replaces the registry by a directory, which has \
+             no .crate files",
             names.join(", "),
             cache.display()
         );
@@ -199,4 +208,31 @@ fn directories(path: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("cannot read cargo's cache {}", path.display()))?;
     all.sort();
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo still reads the locks that it wrote before 2020.
+    #[test]
+    fn a_lock_of_version_1_has_checksums_in_its_metadata() {
+        let text = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n\
+                    source = \"registry+https://index.example\"\n\n\
+                    [[package]]\nname = \"b\"\nversion = \"2.0.0\"\n\
+                    source = \"git+https://git.example/b#0123\"\n\n\
+                    [metadata]\n\
+                    \"checksum a 1.0.0 (registry+https://index.example)\" = \"aa\"\n\
+                    \"checksum b 2.0.0 (git+https://git.example/b#0123)\" = \"<none>\"\n";
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("Cargo.lock");
+        std::fs::write(&lock, text).unwrap();
+        let store = Store::new(None);
+        let pinned = read(&lock, &store).unwrap();
+        let crates = pinned.crates.iter();
+        let crates: Vec<_> = crates.map(|it| (&*it.file, &*it.sha256)).collect();
+        assert_eq!(crates, [("a-1.0.0.crate", "aa")]);
+        let git: Vec<_> = pinned.git.iter().map(|it| &*it.package).collect();
+        assert_eq!(git, ["b 2.0.0"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use crateyard_flake as flake;
-use crateyard_nix::environment;
+use crateyard_nix::{environment, said};
 use crateyard_plan::sources::decode;
 use serde_json::json;
 
@@ -70,7 +70,7 @@ pub(crate) fn evaluate(arguments: &[impl AsRef<OsStr>], store: Option<&str>) -> 
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         flake::expect_locked(&said, "")?;
-        match flake::said::cause(&said) {
+        match said::cause(&said) {
             cause if cause.is_empty() => bail!("nix eval failed: {}", output.status),
             cause => bail!("{cause}"),
         }

@@ -30,7 +30,6 @@ mod pinned;
 pub mod plan_lock;
 pub mod programs;
 mod progress;
-pub mod said;
 mod tree;
 pub mod trust;
 

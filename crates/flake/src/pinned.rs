@@ -139,7 +139,7 @@ fn wanted(workspace: &Path, config: &Config) -> Result<Wanted> {
         bail!(
             "cannot read the inputs of {}: {}",
             workspace.join("flake.nix").display(),
-            super::said::cause(&said)
+            crateyard_nix::said::cause(&said)
         );
     }
     Ok(serde_json::from_slice(&output.stdout)?)

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
 
-use crate::{Error, Result, environment, process};
+use crate::{Error, Result, environment, said};
 
 /// The program that opens a store, and so creates it.
 const PROGRAM: &str = "nix-store";
@@ -136,7 +136,7 @@ impl Place {
                 "{PROGRAM} --init, for the state in {}",
                 self.state.display()
             ),
-            reason: process::said(&output.stderr),
+            reason: said::cause(&String::from_utf8_lossy(&output.stderr)),
         })
     }
 

@@ -5,7 +5,8 @@
 //! - [`derivation`] parses `.drv` files; [`Closure`] holds derivations with everything they need.
 //! - [`Store`] asks `nix-store` about a store, and adds files to it. It creates a missing store
 //!   first ([`creation`]).
-//! - [`environment`] and [`process`] prepare the processes of Nix.
+//! - [`environment`] and [`process`] prepare the processes of Nix, and [`said`] finds the cause in
+//!   their messages.
 //!
 //! ```
 //! use crateyard_nix::{NarInfo, StorePath};
@@ -32,6 +33,7 @@ pub mod nar;
 mod narinfo;
 mod path;
 pub mod process;
+pub mod said;
 mod store;
 
 pub use closure::{Closure, Node, Recipe};

@@ -30,13 +30,6 @@ pub fn shield_from_terminal(command: &mut Command) {
     command.process_group(0);
 }
 
-/// Returns the message of a failed program of Nix from its standard error, without the word
-/// `error:` before it.
-pub fn said(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.trim().trim_start_matches("error: ").to_owned()
-}
-
 /// Asks a child to end, and kills it if it does not.
 pub fn stop(child: &mut Child, patience: Duration) {
     terminate(child);

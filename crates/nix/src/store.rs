@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 pub use ask::Registered;
 
-use crate::{Derivation, Error, Hash, Result, STORE, creation, derivation, environment, process};
+use crate::{Derivation, Error, Hash, Result, STORE, creation, derivation, environment, said};
 
 /// The number of paths for one call of nix-store. The command line must hold them all.
 const BATCH: usize = 1000;
@@ -122,7 +122,7 @@ fn run(command: &mut Command) -> Result<Vec<String>> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(Error::start(&program))?;
     if !output.status.success() {
-        let reason = process::said(&output.stderr);
+        let reason = said::cause(&String::from_utf8_lossy(&output.stderr));
         return Err(Error::Failed { program, reason });
     }
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -7,6 +7,7 @@
 //! a path, unless the user says that the workspace is trusted ([`TRUST`]).
 
 mod configuration;
+pub mod said;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crateyard_terminal::warning;
 use crateyard_toolchain::file::ToolchainFile;
 
-use self::configuration::Configuration;
+use self::configuration::{Configuration, Sources};
 
 /// Tells rustup which toolchain to run, and overrides the one that the workspace names.
 const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
@@ -46,6 +47,20 @@ impl Cargo {
     /// # Errors
     /// Fails if the workspace's configuration can't be read.
     pub fn of(directory: &Path) -> Result<Self> {
+        Self::with(directory, Sources::Configured)
+    }
+
+    /// Prepares calls that download `.crate` files for a workspace: from registries, also if its
+    /// configuration puts unpacked copies in their place. A trusted workspace's configuration is
+    /// Cargo's own matter.
+    ///
+    /// # Errors
+    /// Fails if the workspace's configuration can't be read.
+    pub fn to_download(directory: &Path) -> Result<Self> {
+        Self::with(directory, Sources::Registries)
+    }
+
+    fn with(directory: &Path, sources: Sources) -> Result<Self> {
         let directory = match directory.as_os_str().is_empty() {
             true => Path::new("."),
             false => directory,
@@ -55,7 +70,7 @@ impl Cargo {
         let is_free = std::env::var_os(TOOLCHAIN).is_none();
         let instead = is_free.then(|| instead(directory)).flatten();
         let is_trusted = std::env::var_os(TRUST).is_some_and(|value| value == "1");
-        let configuration = (!is_trusted).then(|| Configuration::of(directory));
+        let configuration = (!is_trusted).then(|| Configuration::of(directory, sources));
         Ok(Self {
             directory: directory.to_owned(),
             instead,
@@ -72,6 +87,8 @@ impl Cargo {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
+        // CI often asks for colours, which would hide the errors in its messages.
+        command.env("CARGO_TERM_COLOR", "never");
         match &self.configuration {
             None => {
                 command.args(arguments).current_dir(&self.directory);
@@ -144,9 +161,12 @@ impl Cargo {
         let output = self.command(arguments)?.output();
         let output = output.with_context(|| format!("cannot start cargo in {place}"))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
             let what = arguments.first().copied().unwrap_or_default();
-            bail!("`cargo {what}` failed in {place}: {}", said.trim_end());
+            let status = output.status;
+            match said::cause(&String::from_utf8_lossy(&output.stderr)) {
+                cause if cause.is_empty() => bail!("`cargo {what}` failed in {place}: {status}"),
+                cause => bail!("`cargo {what}` failed in {place}: {cause}"),
+            }
         }
         Ok(String::from_utf8(output.stdout)?)
     }

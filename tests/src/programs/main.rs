@@ -27,6 +27,8 @@ mod outcome;
 #[allow(dead_code)]
 #[path = "../own_cargo.rs"]
 mod own_cargo;
+#[path = "../said.rs"]
+mod said;
 #[path = "../simulated.rs"]
 mod simulated;
 mod sources;
@@ -182,10 +184,9 @@ fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
     outcome.cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let mut step = Step::Init;
     if let Err(error) = go(program, place, args, &mut outcome, &mut step) {
-        outcome.failure = Some(Failure {
-            step,
-            said: format!("{error:#}"),
-        });
+        // The page is the same wherever the sources are.
+        let said = format!("{error:#}").replace(&format!("{}/", place.display()), "");
+        outcome.failure = Some(Failure { step, said });
     }
     Ok(outcome)
 }

@@ -4,6 +4,7 @@ use super::compare::Known;
 use super::outcome::{Again, Failure, Outcome};
 use super::table::Program;
 use crate::cold::median;
+use crate::said;
 use std::fmt::Write as _;
 
 /// Returns the page. It also lists programs without an outcome.
@@ -229,7 +230,7 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
                 "- {}, {}: `{}`",
                 program.name,
                 step(failure),
-                failure.summary().replace('`', "'")
+                said::summary(&failure.said).replace('`', "'")
             );
         }
         for name in outcome.again.iter().flat_map(|again| &again.differing) {

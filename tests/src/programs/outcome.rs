@@ -176,14 +176,3 @@ impl Outcome {
 fn file(program: &Program, place: &Path) -> PathBuf {
     place.join(format!("results/{}-{}.json", program.name, program.version))
 }
-
-impl Failure {
-    /// Returns the first line with an error, else the last line.
-    pub fn summary(&self) -> &str {
-        let lines = || self.said.lines().map(str::trim).filter(|l| !l.is_empty());
-        let error = lines().find(|line| line.to_lowercase().starts_with("error"));
-        error
-            .or_else(|| lines().next())
-            .unwrap_or("it says nothing")
-    }
-}

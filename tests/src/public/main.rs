@@ -18,6 +18,8 @@ mod engine;
 mod kept;
 mod markdown;
 mod outcome;
+#[path = "../said.rs"]
+mod said;
 mod sources;
 mod table;
 mod user;

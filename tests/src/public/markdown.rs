@@ -1,6 +1,7 @@
 //! Writes the outcomes as `docs/workspaces.md`.
 
 use crate::outcome::Outcome;
+use crate::said::summary;
 use crate::table::Workspace;
 use std::fmt::Write as _;
 
@@ -108,7 +109,7 @@ fn notes(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
                 "- {}: `{}` fails: `{}`",
                 workspace.name,
                 failure.command,
-                failure.summary().replace('`', "'")
+                summary(&failure.said).replace('`', "'")
             );
         }
     }

@@ -75,21 +75,3 @@ impl Outcome {
 fn file(name: &str, place: &Path) -> PathBuf {
     place.join(format!("results/{name}.json"))
 }
-
-impl Failure {
-    /// Returns the line with the error, and the next one if the first only introduces it.
-    pub fn summary(&self) -> String {
-        let lines: Vec<&str> = self.said.lines().map(str::trim).collect();
-        let error = lines.iter().position(|line| line.starts_with("error"));
-        let from = error.unwrap_or_else(|| lines.len().saturating_sub(1));
-        let taken = match lines.get(from) {
-            Some(line) if line.ends_with(':') => 2,
-            _ => 1,
-        };
-        let taken: Vec<&str> = lines.iter().skip(from).take(taken).copied().collect();
-        match taken.join(" ") {
-            said if said.is_empty() => "it says nothing".to_owned(),
-            said => said,
-        }
-    }
-}

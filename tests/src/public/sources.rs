@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub struct Sources {
     /// A configuration file for git.
     configuration: PathBuf,
+    /// The directory that replaces public hosts.
+    mirrors: Option<PathBuf>,
 }
 
 impl Sources {
@@ -16,10 +18,10 @@ impl Sources {
     /// that it replaces.
     pub fn new(mirrors: Option<&Path>, place: &Path) -> Result<Self> {
         let mut text = "[include]\n\tpath = ~/.gitconfig\n".to_owned();
-        if let Some(mirrors) = mirrors {
-            let mirrors = mirrors.canonicalize();
-            let mirrors = mirrors.context("the directory of --sources is not there")?;
-            for entry in fs::read_dir(&mirrors)? {
+        let mirrors = mirrors.map(Path::canonicalize).transpose();
+        let mirrors = mirrors.context("the directory of --sources is not there")?;
+        if let Some(mirrors) = &mirrors {
+            for entry in fs::read_dir(mirrors)? {
                 let host = entry?.file_name().to_string_lossy().into_owned();
                 let stand_in = mirrors.join(&host);
                 write!(
@@ -33,7 +35,20 @@ impl Sources {
         }
         let configuration = place.join("gitconfig");
         fs::write(&configuration, text)?;
-        Ok(Self { configuration })
+        Ok(Self {
+            configuration,
+            mirrors,
+        })
+    }
+
+    /// Returns a message with public addresses, as it is without `--sources`.
+    pub fn public(&self, said: &str) -> String {
+        let Some(mirrors) = &self.mirrors else {
+            return said.to_owned();
+        };
+        let mirrors = mirrors.display().to_string();
+        said.replace(&format!("file://{mirrors}"), "https:/")
+            .replace(&mirrors, "https:/")
     }
 
     /// Returns the command with these settings.

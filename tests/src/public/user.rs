@@ -36,9 +36,11 @@ pub fn attempt(
         false => planned,
     };
     if let Err(error) = done {
+        // The page is the same wherever the clones are.
+        let said = sources.public(&format!("{error:#}"));
         outcome.failure = Some(Failure {
             command: user.command,
-            said: format!("{error:#}"),
+            said: said.replace(&format!("{}/", place.display()), ""),
         });
     }
     Ok(outcome)

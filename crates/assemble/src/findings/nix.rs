@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crateyard_flake::{Config, trust};
+use crateyard_nix::said;
 
 /// The oldest version that the tests cover.
 const OLDEST: (u32, u32) = (2, 8);
@@ -68,7 +69,7 @@ fn store(config: &Config) -> Finding {
         Ok(output) if output.status.success() => Finding::ok("store", "a daemon writes to it"),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().last().unwrap_or_default();
+            let said = said::cause(&said);
             Finding::error(
                 "store",
                 format!("it can't be written to, and no daemon answers: {said}"),

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::serve::Launch;
 use crate::{Error, Result};
 use crateyard_nix::derivation::Output;
-use crateyard_nix::{Node, environment, process};
+use crateyard_nix::{Node, environment, process, said};
 use std::process::Stdio;
 
 /// The builder that must not run for another store.
@@ -85,9 +85,11 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     let run = run.map_err(crateyard_nix::Error::start(&program))?;
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        let reason = last.unwrap_or("nix-prefetch-url failed").trim();
-        return Err(failed(reason.trim_start_matches("error: ").to_owned()));
+        let reason = match said::cause(&said) {
+            cause if cause.is_empty() => format!("nix-prefetch-url failed: {}", run.status),
+            cause => cause,
+        };
+        return Err(failed(reason));
     }
     Ok((output.path.clone(), url.to_owned()))
 }

@@ -28,6 +28,19 @@ const REGISTRY: [&str; 4] = ["default", "index", "protocol", "token"];
 /// The keys of a source or a patch that are paths, relative to the parent of `.cargo`.
 const PATHS: [&str; 3] = ["directory", "local-registry", "path"];
 
+/// The keys of a source that holds unpacked packages, or crates in a directory.
+const DIRECTORIES: [&str; 2] = ["directory", "local-registry"];
+
+/// The places from which Cargo takes the crates of a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// Those that the configuration names.
+    Configured,
+    /// Registries, and not directories in their place, such as `cargo vendor` makes: they lack the
+    /// `.crate` files that `Cargo.lock` pins.
+    Registries,
+}
+
 /// A repository's configuration: the part that is kept, and the programs that are left out.
 #[derive(Debug)]
 pub(super) struct Configuration {
@@ -45,7 +58,7 @@ impl Configuration {
     ///
     /// # Errors
     /// Fails if a file can't be read, or is not TOML.
-    pub(super) fn of(workspace: &Path) -> Result<Self> {
+    pub(super) fn of(workspace: &Path, sources: Sources) -> Result<Self> {
         let workspace = workspace.canonicalize();
         let workspace = workspace.context("the workspace does not exist")?;
         let top = git::top(&workspace).unwrap_or_else(|_| workspace.clone());
@@ -64,6 +77,9 @@ impl Configuration {
             if directory == top {
                 break;
             }
+        }
+        if sources == Sources::Registries {
+            keep_registries(&mut kept);
         }
         let outside = top.parent().unwrap_or(&top).to_owned();
         let file = (!kept.is_empty()).then(|| write(&kept)).transpose()?;
@@ -124,6 +140,29 @@ fn keep_plain(table: &mut Table) {
     });
 }
 
+/// Removes the sources that are directories, and what says that they replace others.
+fn keep_registries(table: &mut Table) {
+    let Some(Value::Table(sources)) = table.get_mut("source") else {
+        return;
+    };
+    let is_directory = |source: &Value| DIRECTORIES.iter().any(|key| source.get(key).is_some());
+    let (directories, mut registries): (Table, Table) = std::mem::take(sources)
+        .into_iter()
+        .partition(|(_, source)| is_directory(source));
+    for source in registries
+        .iter_mut()
+        .filter_map(|(_, it)| it.as_table_mut())
+    {
+        let replacement = source.get("replace-with").and_then(Value::as_str);
+        if replacement.is_some_and(|name| directories.contains_key(name)) {
+            source.remove("replace-with");
+        }
+    }
+    // Cargo refuses a source that says nothing.
+    registries.retain(|_, source| source.as_table().is_none_or(|it| !it.is_empty()));
+    *sources = registries;
+}
+
 fn make_absolute(table: &mut Table, directory: &Path) {
     for (key, value) in table.iter_mut() {
         match value {
@@ -169,12 +208,16 @@ mod tests {
     use super::*;
 
     fn configuration(text: &str) -> (Option<Table>, Vec<String>) {
+        configuration_with(text, Sources::Configured)
+    }
+
+    fn configuration_with(text: &str, sources: Sources) -> (Option<Table>, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         let workspace = directory.path().join("workspace");
         fs::create_dir_all(workspace.join(".cargo")).unwrap();
         let text = text.replace("HERE", &workspace.canonicalize().unwrap().to_string_lossy());
         fs::write(workspace.join(".cargo/config.toml"), text).unwrap();
-        let found = Configuration::of(&workspace).unwrap();
+        let found = Configuration::of(&workspace, sources).unwrap();
         assert_eq!(found.outside, directory.path().canonicalize().unwrap());
         let kept = found
             .file
@@ -224,10 +267,31 @@ mod tests {
         assert_eq!(kept["net"]["git-fetch-with-cli"].as_bool(), Some(true));
     }
 
+    /// `cargo vendor` replaces crates.io and repositories; a mirror may stand between.
+    #[test]
+    fn downloads_come_from_registries_alone() {
+        let vendored = "[source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\nregistry = \
+                        \"sparse+https://mirror.example/\"\nreplace-with = \"vendored\"\n\
+                        [source.\"git+https://git.example/a\"]\ngit = \"https://git.example/a\"\n\
+                        replace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n";
+        let (kept, _) = configuration_with(vendored, Sources::Registries);
+        let expected: Table = "[source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\n\
+                               registry = \"sparse+https://mirror.example/\"\n\
+                               [source.\"git+https://git.example/a\"]\ngit = \
+                               \"https://git.example/a\"\n"
+            .parse()
+            .unwrap();
+        assert_eq!(kept, Some(expected));
+        let plain = "[source.crates-io]\nreplace-with = \"here\"\n[source.here]\n\
+                     local-registry = \"crates\"\n";
+        let (kept, _) = configuration_with(plain, Sources::Registries);
+        assert_eq!(kept, Some("[source]\n".parse().unwrap()));
+    }
+
     #[test]
     fn a_workspace_without_configuration_gets_none() {
         let directory = tempfile::tempdir().unwrap();
-        let found = Configuration::of(directory.path()).unwrap();
+        let found = Configuration::of(directory.path(), Sources::Configured).unwrap();
         assert!(found.file.is_none() && found.refused.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use crateyard_cache::{Address, Directory};
-use crateyard_nix::{StorePath, environment};
+use crateyard_nix::{StorePath, environment, said};
 use crateyard_terminal::{count, print_line};
 
 use super::{WorkArgs, parse_name};
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     if !output.status.success() {
         bail!(
             "the caches lack a part of the build {name:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
+            said::cause(&String::from_utf8_lossy(&output.stderr))
         );
     }
     print_line(format!(

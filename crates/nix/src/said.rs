@@ -1,4 +1,7 @@
 //! Finds the cause of a failure in Nix's messages on standard error.
+//!
+//! Programs report their progress there too, and their reason is neither the first line nor the
+//! last. So no error may quote one line, or all of them.
 
 /// Prefixes of lines that report Nix's activity or how to see more of it, not errors.
 const NOISE: [&str; 9] = [
@@ -29,17 +32,28 @@ pub fn cause(said: &str) -> String {
         let told: Vec<&str> = lines.into_iter().filter(|line| is_told(line)).collect();
         return told.join("\n").trim().to_owned();
     };
-    let complained = lines[..first].iter().map(|line| line.trim());
-    let complaints = complained.filter(|line| {
-        let mut known = COMPLAINTS.iter();
-        known.any(|beginning| line.starts_with(beginning))
-    });
     let margin = lines[first].len() - lines[first].trim_start().len();
     let error = lines[first..].iter().filter(|line| is_told(line));
     let error = error.map(|line| line.get(margin..).unwrap_or(line.trim_start()));
-    let told: Vec<&str> = complaints.chain(error).collect();
+    let told: Vec<&str> = complaints(&lines[..first])
+        .into_iter()
+        .chain(error)
+        .collect();
     let told = told.join("\n");
     told.trim().trim_start_matches("error: ").to_owned()
+}
+
+/// Returns the complaints of git and ssh among the messages of a program that calls them, each
+/// once: the program may have tried several times.
+pub fn complaints<'l>(lines: &[&'l str]) -> Vec<&'l str> {
+    let mut found = Vec::new();
+    for line in lines.iter().map(|line| line.trim()) {
+        let mut known = COMPLAINTS.iter();
+        if known.any(|beginning| line.starts_with(beginning)) && !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    found
 }
 
 fn is_told(line: &str) -> bool {
@@ -74,6 +88,23 @@ mod tests {
         let expected = "fatal: '/gone' does not appear to be a git repository\nerror: program \
                         'git' failed with exit code 128";
         assert_eq!(cause(said), expected);
+    }
+
+    /// A web server's answer follows Nix's error, and is part of it.
+    #[test]
+    fn a_failed_download_is_told_with_its_address() {
+        let said = "warning: error: unable to download 'https://x.example/a': HTTP error 503; \
+                    retrying in 250 ms\nerror: unable to download 'https://x.example/a': HTTP \
+                    error 503\n\n       response body:\n\n       <html>\n";
+        let expected = "unable to download 'https://x.example/a': HTTP error 503\n\n       \
+                        response body:\n\n       <html>";
+        assert_eq!(cause(said), expected);
+    }
+
+    #[test]
+    fn a_complaint_is_told_once() {
+        let lines = ["fatal: gone", "retrying", "  fatal: gone", "ssh: refused"];
+        assert_eq!(complaints(&lines), ["fatal: gone", "ssh: refused"]);
     }
 
     #[test]
