@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         test("overrides_stand_in_several_places", overrides),
         test("what_depends_on_the_machine_is_refused", refused),
         test("git_references_are_decoded", git_references),
+        test("a_lock_of_version_1_is_read", old_lock),
     ]
 }
 
@@ -304,4 +305,72 @@ fn fetched_by_name(workspace: &Path) -> Result<()> {
             .with_context(|| format!("git.nix does not fetch {source}"))?;
     }
     Ok(())
+}
+
+/// Cargo before 1.41 wrote checksums into a table of their own, and "<none>" for git.
+fn old_lock() -> Result<()> {
+    let repository = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(repository.path().join(name), text);
+    fs::create_dir(repository.path().join("src"))?;
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"wire\"\nversion = \"1.4.0\"\n",
+    )?;
+    write("src/lib.rs", "pub fn length() -> u8 { 7 }\n")?;
+    commit_all(repository.path())?;
+    let main = "fn main() { print!(\"{}\", itoa::Buffer::new().format(wire::length())); }";
+    let workspace = small("aged", main, "")?;
+    let manifest = workspace.path().join("Cargo.toml");
+    let url = format!("file://{}", repository.path().display());
+    let text = fs::read_to_string(&manifest)? + &format!("wire = {{ git = \"{url}\" }}\n");
+    fs::write(&manifest, text)?;
+    duct::cmd!("cargo", "generate-lockfile", "--quiet")
+        .dir(workspace.path())
+        .run()?;
+    let lock = workspace.path().join("Cargo.lock");
+    fs::write(&lock, in_version_1(&fs::read_to_string(&lock)?)?)?;
+    fetch(
+        workspace.path(),
+        &crate::checkout::repository().join("debian.lock"),
+    )?;
+    says(workspace.path(), "aged", "7")
+}
+
+/// Writes a lock as Cargo did at first.
+fn in_version_1(lock: &str) -> Result<String> {
+    let lock: toml::Table = lock.parse()?;
+    let packages = lock["package"].as_array().context("packages")?;
+    let full = |package: &toml::Value| {
+        let get = |key: &str| package.get(key).and_then(toml::Value::as_str);
+        let source = get("source").map(|it| format!(" ({it})"));
+        let [name, version] = ["name", "version"].map(|key| get(key).unwrap_or_default());
+        format!("{name} {version}{}", source.unwrap_or_default())
+    };
+    let mut metadata = toml::Table::new();
+    let mut old = Vec::new();
+    for package in packages {
+        let mut table = package.as_table().context("a package")?.clone();
+        let checksum = table.remove("checksum");
+        if package.get("source").is_some() {
+            let value = checksum.unwrap_or_else(|| "<none>".into());
+            metadata.insert(format!("checksum {}", full(package)), value);
+        }
+        for dependency in table
+            .get_mut("dependencies")
+            .and_then(toml::Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let mut named = packages
+                .iter()
+                .filter(|it| it.get("name") == Some(&*dependency));
+            let found = full(named.next().context("a dependency is a package")?);
+            *dependency = found.into();
+        }
+        old.push(toml::Value::Table(table));
+    }
+    let mut whole = toml::Table::new();
+    whole.insert("package".to_owned(), old.into());
+    whole.insert("metadata".to_owned(), metadata.into());
+    Ok(whole.to_string())
 }

@@ -1,6 +1,7 @@
 //! Tests `assemble fetch` with its own store.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -268,6 +269,34 @@ fn a_failure_of_cargo_is_told_by_its_cause() {
     for noise in ["Updating", "spurious network error", "\u{1b}"] {
         assert!(!error.contains(noise), "{noise:?} in {error}");
     }
+}
+
+/// A workspace with unpacked copies (`cargo vendor`) still pins `.crate` files.
+#[test]
+fn crates_of_a_vendored_workspace_come_from_their_registry() {
+    let test = "crates_of_a_vendored_workspace_come_from_their_registry";
+    let Some(case) = Case::new(test) else {
+        return;
+    };
+    fs::rename(case.cached_crate(), case.path().join("thing")).expect("moved");
+    fs::create_dir(case.path().join(".cargo")).expect("a directory");
+    let configuration = "[source.crates-io]\nreplace-with = \"vendored-sources\"\n\n\
+                         [source.vendored-sources]\ndirectory = \"vendor\"\n";
+    fs::write(case.path().join(".cargo/config.toml"), configuration).expect("written");
+    // Cargo has nothing to download if its configuration has such copies.
+    let cargo = case.path().join("stand-in");
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in --config) grep -q vendor \"$2\" && exit 0 ;; esac\nmv {} {}\n",
+        case.path().join("thing").display(),
+        case.cached_crate().display()
+    );
+    fs::write(&cargo, script).expect("a program");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let mut command = case.command(&case.archive.mirror(), "store", &[]);
+    let output = command.env("CARGO", cargo).output().expect("assemble");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(case.stored().contains(&"thing-1.0.0+x.crate".to_owned()));
 }
 
 #[test]
