@@ -1,7 +1,7 @@
 //! Writes the outcomes as `docs/workspaces.md`.
 
 use crate::outcome::Outcome;
-use crate::said::summary;
+use crate::said;
 use crate::table::Workspace;
 use std::fmt::Write as _;
 
@@ -109,7 +109,7 @@ fn notes(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
                 "- {}: `{}` fails: `{}`",
                 workspace.name,
                 failure.command,
-                summary(&failure.said).replace('`', "'")
+                said::summary(&failure.said).replace('`', "'")
             );
         }
     }
