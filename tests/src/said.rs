@@ -9,23 +9,22 @@ const OF_BUILDERS: [&str; 3] = [
 
 /// Returns the error, and its deepest cause if the error only introduces it.
 pub fn summary(said: &str) -> String {
-    // Nix quotes the end of a builder's log with `> `.
+    // Nix quotes the end of a builder's log with `>`.
     let lines = said
         .lines()
-        .map(|line| line.trim().trim_start_matches("> "));
+        .map(|line| line.trim().trim_start_matches('>').trim());
     let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let is_error = |line: &&str| line.to_lowercase().starts_with("error");
     let is_own = |line: &&str| is_error(line) && !OF_BUILDERS.iter().any(|it| line.starts_with(it));
-    let own = lines.iter().position(|line| is_own(line));
-    let error = own.or_else(|| lines.iter().position(|line| is_error(line)));
+    let own = lines.iter().position(is_own);
+    let error = own.or_else(|| lines.iter().position(is_error));
     let Some(first) = error.or_else(|| lines.len().checked_sub(1)) else {
         return "it says nothing".to_owned();
     };
     let mut text = lines[first].to_owned();
     let rest = &lines[first + 1..];
-    match (text.ends_with(':'), rest) {
-        (true, [next, ..]) => text = format!("{text} {next}"),
-        _ => {}
+    if let (true, Some(next)) = (text.ends_with(':'), rest.first()) {
+        text = format!("{text} {next}");
     }
     match deepest(rest) {
         Some(cause) if !text.contains(cause) => format!("{text} … {cause}"),
