@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::metadata::Package;
-use crate::sources::Source;
+use crate::sources::{self, Source};
 
 /// Returns the files and directories that a package's sources name or link to, but its units do not
 /// see. The paths are relative to the package; none is inside another.
@@ -15,6 +15,7 @@ pub(crate) fn outside(
     reasons: &mut Vec<String>,
 ) -> BTreeSet<String> {
     let directory = package.directory();
+    let is_root = directory == root;
     let mut named: Vec<(PathBuf, String)> = Vec::new();
     for source in sources {
         if let Some(path) = source.target.as_ref().and_then(|it| linked(it, &directory)) {
@@ -30,8 +31,14 @@ pub(crate) fn outside(
                 let target = target.and_then(|target| linked(&target, &directory));
                 named.extend(target.map(|target| (target, why.clone())));
             }
-            if is_wanted(&path, source) {
+            if path.starts_with("..") {
                 named.push((path, why));
+            }
+        }
+        let own = source.without_tests().named_paths();
+        for path in own.iter().filter_map(|path| simple(path)) {
+            if !source.is_aside() && is_left_out(&path, is_root) {
+                named.push((path, format!("its {} names", source.path.display())));
             }
         }
     }
@@ -59,19 +66,39 @@ pub(crate) fn outside(
     files
 }
 
-/// Whether a path leads out of the package, or names a document beside the manifest, which units
-/// see only if it is declared.
-fn is_wanted(path: &Path, source: &Source) -> bool {
-    let is_beside = path.components().count() == 1 && is_document(path);
-    path.starts_with("..") || (is_beside && !source.is_aside())
+/// Whether a file of the package is one that its units see only if it is declared, as in
+/// `nix/cargo/source.nix`: a document, a file of the tests, or in the package of the workspace's
+/// root a file that belongs to the repository.
+fn is_left_out(path: &Path, is_root: bool) -> bool {
+    let mut parts = path.components();
+    let Some(Component::Normal(top)) = parts.next() else {
+        return false;
+    };
+    let top = top.to_string_lossy();
+    let is_document = parts.next().is_none() && is_document(&top);
+    is_document || sources::ASIDE.contains(&&*top) || (is_root && is_of_repository(&top))
 }
 
-/// Whether a file is one that the package's units see only if it is declared, as in
-/// `nix/cargo/source.nix`.
-fn is_document(path: &Path) -> bool {
-    let name = path.to_string_lossy();
+fn is_document(name: &str) -> bool {
     let names = ["LICENSE", "LICENCE", "CHANGELOG"];
     name.ends_with(".md") || names.iter().any(|document| name.starts_with(document))
+}
+
+fn is_of_repository(name: &str) -> bool {
+    let names = [
+        "docs",
+        "flake.nix",
+        "flake.lock",
+        "images.toml",
+        "debian.lock",
+        "Cargo.lock",
+        "plan.lock",
+        "docker-bake.hcl",
+        "Makefile",
+        "makefile",
+        "justfile",
+    ];
+    name.starts_with('.') || name.starts_with("Dockerfile") || names.contains(&name)
 }
 
 /// Returns the target of a link, relative to the package; `None` if it is inside the package.

@@ -15,7 +15,7 @@ pub(crate) struct Source {
 }
 
 /// Directories of tests, benchmarks and examples.
-const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
+pub(crate) const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
 
 /// Returns the Rust files of a package, without those of packages inside it, and all links.
 pub(crate) fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
@@ -59,6 +59,16 @@ impl Source {
         }
         source.target = path.canonicalize().ok();
         source
+    }
+
+    /// Returns the file without a module of tests at its end.
+    pub(crate) fn without_tests(&self) -> Source {
+        let text = self.text.split("#[cfg(test)]\nmod ").next();
+        Source {
+            path: self.path.clone(),
+            text: text.unwrap_or_default().to_owned(),
+            target: None,
+        }
     }
 
     /// Whether it belongs to tests, benchmarks or examples, and so to no program.

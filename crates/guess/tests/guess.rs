@@ -359,6 +359,37 @@ fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
     );
 }
 
+/// Units do not see documents, files of tests, and in the root what belongs to the repository.
+#[test]
+fn files_that_units_do_not_see_by_themselves_are_declared() {
+    let manifest = "[package]\nname = \"w\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
+                    [workspace]\nmembers = [\"one\"]\n";
+    let main = "const A: [&str; 5] = [include_str!(\"../docs/guide.txt\"), \
+                include_str!(\"../.env.example\"), include_str!(\"../Dockerfile\"), \
+                include_str!(\"../tests/data/a.txt\"), include_str!(\"../data/seen.txt\")];\n";
+    let tests =
+        "\n#[cfg(test)]\nmod tests { const B: &str = include_str!(\"../tests/data/b.txt\"); }\n";
+    let files = [
+        ("Cargo.toml", manifest),
+        ("docs/guide.txt", ""),
+        (".env.example", ""),
+        ("Dockerfile", "FROM scratch\n"),
+        ("tests/data/a.txt", ""),
+        ("tests/data/b.txt", ""),
+        ("data/seen.txt", ""),
+    ];
+    let workspace = Workspace::new("w", &files).program("one", "");
+    workspace.write("src/main.rs", &format!("{main}{MAIN}{tests}"));
+    // Only in the root do these belong to the repository.
+    workspace.write("one/docs/guide.txt", "");
+    let guide = "const G: &str = include_str!(\"../docs/guide.txt\");\n";
+    workspace.write("one/src/main.rs", &format!("{guide}{MAIN}"));
+    let files = "[\".env.example\", \"Dockerfile\", \"docs/guide.txt\", \"tests/data/a.txt\"]";
+    let text = workspace.guess().text;
+    assert_holds(&text, &[&format!("[crates.w]\nfiles = {files}\n")]);
+    assert!(!text.contains("[crates.one]"), "{text}");
+}
+
 #[test]
 fn people_mean_the_program_named_like_the_repository() {
     let named = Workspace::new("Shop-rs", &[VIRTUAL])
