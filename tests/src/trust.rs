@@ -73,7 +73,7 @@ pub fn trials() -> Vec<Trial> {
         test("one_line_leaves_the_list_out", &["cargo"], list_is_left_out),
         test(
             "crates_that_name_only_a_file_have_its_licence",
-            &["python3"],
+            &[],
             licenses::of_files,
         ),
         test(

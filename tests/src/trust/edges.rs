@@ -35,7 +35,11 @@ pub fn of_both(directory: &Path) -> Result<[BTreeSet<Edge>; 2]> {
 /// Returns the edges between different crates, as `NAME VERSION uses NAME VERSION`. A program also
 /// depends on the library of its own package.
 pub fn between_crates(edges: &BTreeSet<Edge>) -> BTreeSet<String> {
-    let is_crate = |node: &Node| node.purl.starts_with("pkg:cargo/");
+    // The C libraries of a crate have its address, but not its name.
+    let is_crate = |node: &Node| {
+        let name = node.name.split(' ').next().unwrap_or_default();
+        node.purl.starts_with(&format!("pkg:cargo/{name}@"))
+    };
     let edges = edges.iter();
     edges
         .filter(|(user, used)| is_crate(user) && is_crate(used) && user.name != used.name)

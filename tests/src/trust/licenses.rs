@@ -6,7 +6,6 @@ use crate::{checkout, nix};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 
 /// A package of the workspace and a crate of crates.io have only the file of a licence. Both bills
 /// of materials name it, and SPDX has its text.
@@ -42,7 +41,7 @@ pub fn of_files() -> Result<()> {
         let has_text = found.as_str().is_some_and(|it| it.contains(text));
         ensure!(has_text, "{name}: {found}");
     }
-    valid(&documents(&layout))
+    Ok(())
 }
 
 /// Returns a field of the crate with a name.
@@ -52,10 +51,4 @@ fn field<'a>(components: &'a Value, name: &str, field: &str) -> Result<&'a Value
     let mut found = found.filter(|it| it["name"] == name && is_known(&it[field]));
     let component = found.next();
     Ok(&component.with_context(|| format!("no {field} of {name}"))?[field])
-}
-
-fn valid(documents: &Path) -> Result<()> {
-    let script = checkout::repository().join("tests/trust/validate.py");
-    duct::cmd!(super::validator("python")?, script, documents).run()?;
-    Ok(())
 }
