@@ -33,6 +33,11 @@ pub fn trials() -> Vec<Trial> {
             no_toolchain,
         ),
         test("names_the_root_to_a_member", &[], in_a_member),
+        test(
+            "refuses_packages_outside_the_workspace",
+            &[],
+            packages_outside,
+        ),
         test("writes_the_templates", &[], templates),
     ]
 }
@@ -201,6 +206,11 @@ fn in_a_repository() -> Result<()> {
         top.path().join(".gitmodules"),
         "[submodule \"x\"]\n\tpath = vendor/x\n\turl = ../x\n",
     )?;
+    fs::create_dir(top.path().join(".cargo"))?;
+    fs::write(
+        top.path().join(".cargo/config.toml"),
+        "[env]\nABOVE = \"1\"\n",
+    )?;
     duct::cmd!("git", "init", "--quiet").dir(top.path()).run()?;
     duct::cmd!("git", "add", "--all").dir(top.path()).run()?;
     let url = format!("git+file://{}", repository().display());
@@ -208,6 +218,7 @@ fn in_a_repository() -> Result<()> {
     for text in [
         "git ignores Cargo.lock (.gitignore:2:Cargo.lock)",
         "Nix leaves submodules out (vendor/x)",
+        "/.cargo/config.toml, which is outside the workspace's directory",
         "\n  git add flake.nix images.toml\n  git add --force Cargo.lock\n",
     ] {
         ensure!(said.contains(text), "no {text:?} in\n{said}");
@@ -281,6 +292,41 @@ fn in_a_member() -> Result<()> {
         "it says\n{said}"
     );
     ensure!(!member.join("images.toml").exists(), "it wrote images.toml");
+    Ok(())
+}
+
+fn packages_outside() -> Result<()> {
+    let top = tempfile::tempdir()?;
+    for (name, more) in [
+        ("server", "[workspace]\nmembers = [\"../tool\"]\n"),
+        ("tool", "workspace = \"../server\"\n"),
+        ("common", ""),
+    ] {
+        let directory = top.path().join(name);
+        fs::create_dir_all(directory.join("src"))?;
+        fs::write(directory.join("src/main.rs"), "fn main() {}\n")?;
+        fs::write(directory.join("src/lib.rs"), "")?;
+        let mut manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n{more}");
+        if name == "server" {
+            manifest += "[dependencies]\ncommon.path = \"../common\"\n";
+        }
+        fs::write(directory.join("Cargo.toml"), manifest)?;
+    }
+    let server = top.path().join("server");
+    let output = duct::cmd!(assemble(), "init").dir(&server).stderr_capture();
+    let output = output.unchecked().run()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    for text in [
+        "the member tool, in ",
+        "common, on which server depends, in ",
+        "[workspace] and all packages as members",
+    ] {
+        ensure!(
+            !output.status.success() && said.contains(text),
+            "no {text:?} in\n{said}"
+        );
+    }
+    ensure!(!server.join("images.toml").exists(), "it wrote images.toml");
     Ok(())
 }
 

@@ -1,16 +1,16 @@
 //! Runs Cargo with the recording rustc.
 
-use crate::newer;
+use crate::advice;
 use crate::record::{DIRECTORY, Record};
 use crate::recorder::{COMPILERS, TOOLS};
 use crate::sources::Packages;
 use crate::{TARGET, WORKSPACE};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// The directory of the stand-ins, for variables that name one of them.
 pub const STAND_INS: &str = "/cargo/stand-ins";
@@ -51,12 +51,8 @@ pub fn record(
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        eprint!("{errors}");
-        if let Some(advice) = newer::advice(&errors) {
-            bail!("{advice}");
-        }
-        bail!("cargo {} failed: {}", args.join(" "), output.status);
+        let call = format!("cargo {}", args.join(" "));
+        return Err(failed(&call, &output));
     }
     Record::load_all(Path::new(RECORDS))
 }
@@ -141,13 +137,23 @@ fn metadata_with(arguments: &[&str]) -> Result<serde_json::Value> {
         .args(["metadata", "--format-version=1", "--offline"])
         .args(arguments)
         .env("PATH", "/usr/bin")
-        .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        bail!("cargo metadata failed: {}", output.status);
+        return Err(failed("cargo metadata", &output));
     }
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Prints Cargo's errors, and returns the one that ends the planner.
+fn failed(call: &str, output: &Output) -> Error {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    eprint!("{errors}");
+    match advice::on(&errors) {
+        Some(advice) => anyhow!("{advice}"),
+        None => anyhow!("{call} failed: {}", output.status),
+    }
 }
 
 fn command() -> Command {

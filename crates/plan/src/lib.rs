@@ -5,6 +5,7 @@
 //! dependencies of each unit come from Cargo itself, with any stable Cargo. [`graph`] turns the
 //! records into a [`Plan`].
 
+mod advice;
 pub mod asks;
 pub mod cargo;
 pub mod configuration;
@@ -13,7 +14,6 @@ pub mod graph;
 pub mod inherit;
 pub mod layout;
 pub mod machine;
-mod newer;
 pub mod pipelining;
 pub mod record;
 pub mod recorder;

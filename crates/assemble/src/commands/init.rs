@@ -1,6 +1,7 @@
 //! `assemble init`: writes a flake and a first description for a workspace.
 
 mod flake;
+mod outside;
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -68,7 +69,8 @@ pub fn run(args: Args) -> Result<()> {
 /// Guesses the images of a workspace from Cargo's metadata.
 ///
 /// # Errors
-/// When the directory is not the root of the workspace, or the workspace has no program.
+/// When the directory is not the root of the workspace, packages are outside it, or it has no
+/// program.
 fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
     let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
     let root = json["workspace_root"].as_str().context(MALFORMED)?;
@@ -80,6 +82,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
             directory.display()
         );
     }
+    outside::refuse(&json, Path::new(root))?;
     let guess = crateyard_guess::guess(metadata).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
@@ -162,6 +165,15 @@ impl Workspace<'_> {
                      --force` below tracks it"
                 ))?;
             }
+        }
+        let workspace = self.args.workspace.canonicalize()?;
+        for file in outside::configurations(&workspace, &repository.top.canonicalize()?) {
+            print_line(format!(
+                "      Cargo also reads {}, which is outside the workspace's directory, so that \
+                 Crateyard does not see it: copy the lines that the build needs into \
+                 .cargo/config.toml",
+                file.display()
+            ))?;
         }
         let submodules = repository.submodules();
         if !submodules.is_empty() {

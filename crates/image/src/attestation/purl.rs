@@ -162,7 +162,13 @@ impl Purl {
     }
 }
 
+/// Decodes a component, which must be UTF-8 and hold no `%` without two digits after it.
 fn decode(text: &str) -> Option<String> {
+    let mut escapes = text.split('%').skip(1);
+    let is_hex = |byte: &u8| byte.is_ascii_hexdigit();
+    if !escapes.all(|rest| matches!(rest.as_bytes(), [a, b, ..] if is_hex(a) && is_hex(b))) {
+        return None;
+    }
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     Some(decoded.into_owned())
 }

@@ -13,8 +13,8 @@ pub fn whole(crateyard: &str) -> String {
     )
 }
 
-/// Whether the text of a flake already uses Crateyard, whatever it calls that input. flake-parts and
-/// others have a function `mkFlake`, too.
+/// Whether the text of a flake already uses Crateyard, whatever it calls that input. flake-parts
+/// and others have a function `mkFlake`, too.
 pub fn is_complete(text: &str) -> bool {
     let is_called = |call: &str| text.contains(call);
     let others = text.replace("flake-parts.lib.mkFlake", "");
