@@ -114,16 +114,15 @@ fn workflows_of_different_builders_are_witnesses() {
     world.refuses(&target, &policy, "has built something else");
 }
 
-#[test]
-fn witnesses_count_once_each_and_an_objection_refuses() {
-    need!("witnesses", "docker-registry");
+/// Returns a world with a pushed and signed image, its reference, and that as text. The public keys
+/// of witnesses are in its place as `0.pub`, `1.pub` and so on.
+fn world_with(keys: &[SecretKey]) -> (World, Reference, String) {
     let world = World::new();
     let reference = world.registry.reference("app:v1");
     let target = reference.to_string();
     world
         .place
         .assemble(&["push", &world.image, "--to", &target, "--sign-key", "key"]);
-    let keys: Vec<SecretKey> = (0..3).map(|_| SecretKey::generate()).collect();
     for (number, key) in keys.iter().enumerate() {
         std::fs::write(
             world.place.path(&format!("{number}.pub")),
@@ -131,6 +130,14 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
         )
         .unwrap();
     }
+    (world, reference, target)
+}
+
+#[test]
+fn witnesses_count_once_each_and_an_objection_refuses() {
+    need!("witnesses", "docker-registry");
+    let keys: Vec<SecretKey> = (0..3).map(|_| SecretKey::generate()).collect();
+    let (world, reference, target) = world_with(&keys);
     let two = [
         "--public-key",
         "key.pub",
@@ -154,19 +161,7 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
     let signer = SecretKey::from_pem(include_str!("../keys/signer.pem"), None).unwrap();
     witness(&reference, &keys[0], "same", Some(&"0".repeat(64)));
     world.refuses(&target, &two, "the key 0.pub has built something else");
-    let world = World::new();
-    let reference = world.registry.reference("app:v1");
-    let target = reference.to_string();
-    world
-        .place
-        .assemble(&["push", &world.image, "--to", &target, "--sign-key", "key"]);
-    for (number, key) in keys.iter().enumerate() {
-        std::fs::write(
-            world.place.path(&format!("{number}.pub")),
-            key.public().pem(),
-        )
-        .unwrap();
-    }
+    let (world, reference, target) = world_with(&keys);
     witness(&reference, &keys[0], "same", None);
     witness(&reference, &keys[2], "same", None);
     witness(&reference, &signer, "same", None);
