@@ -1,6 +1,6 @@
 //! Compares `assemble affected` with full evaluations, over random edits of a workspace.
 
-use crate::checkout::{Checkout, assemble};
+use crate::checkout::{self, Checkout, assemble};
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -191,9 +191,7 @@ impl Shop {
     }
 
     fn write(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.path().join(file);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
+        checkout::write(self.path(), file, text)
     }
 
     fn read(&self, file: &str) -> Result<String> {

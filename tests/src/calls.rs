@@ -1,10 +1,10 @@
 //! Images whose programs are compiled with their own options, through Nix.
 
-use crate::checkout::{Checkout, assemble, repository};
+use crate::checkout::{Checkout, assemble, repository, write};
 use crate::nix;
 use crate::trial::trial;
 use crate::workspaces::{attribute, fetch};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -96,10 +96,4 @@ fn planned(root: &Path) -> Result<()> {
     let links = units.iter().filter(|unit| unit["kind"] == "bin");
     ensure!(links.count() == 4, "not four programs are linked: {said}");
     Ok(())
-}
-
-fn write(root: &Path, path: &str, text: &str) -> Result<()> {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-    Ok(fs::write(path, text)?)
 }

@@ -64,9 +64,7 @@ impl Checkout {
 
     /// Writes a file.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        fs::write(path, text)?;
+        write(self.path(), name, text)?;
         self.track()
     }
 
@@ -135,6 +133,13 @@ pub fn copy_of(directory: &Path) -> Result<TempDir> {
 /// Makes a copy of a template, to edit.
 pub fn template(name: &str) -> Result<TempDir> {
     copy_of(&repository().join("nix/templates").join(name))
+}
+
+/// Writes a file below a directory, and creates the directories that it lacks.
+pub fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+    Ok(fs::write(path, text)?)
 }
 
 /// Replaces a text that must be in a file of a directory.

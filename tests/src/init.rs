@@ -93,11 +93,7 @@ fn keeps_files() -> Result<()> {
 
 fn says_what_it_guessed() -> Result<()> {
     let workspace = bare("service")?;
-    let write = |name: &str, text: &str| -> Result<()> {
-        let path = workspace.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
-    };
+    let write = |name: &str, text: &str| checkout::write(workspace.path(), name, text);
     write(
         "Cargo.toml",
         "[workspace]\nresolver = \"2\"\nmembers = [\"api\"]\n",

@@ -1,6 +1,6 @@
 //! C and C++ libraries: crates compile against them, and images hold them.
 
-use crate::checkout::{copy_of, repository};
+use crate::checkout::{self, copy_of, repository};
 use crate::engine::run;
 use crate::init::init;
 use crate::nix;
@@ -57,11 +57,7 @@ fn notes_run() -> Result<()> {
 /// loads it into rustc.
 fn loaded_while_compiling() -> Result<()> {
     let copy = copy_of(&notes()?)?;
-    let write = |name: &str, text: &str| -> Result<()> {
-        let path = copy.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
-    };
+    let write = |name: &str, text: &str| checkout::write(copy.path(), name, text);
     let rusqlite = "rusqlite = { version = \"0.32\", default-features = false }\n";
     let package = |name: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n")

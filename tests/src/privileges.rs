@@ -7,7 +7,7 @@
 
 mod container;
 
-use crate::checkout::{Checkout, assemble, git};
+use crate::checkout::{self, Checkout, assemble, git};
 use crate::nix;
 use crate::trial::ignorable;
 use crate::workspaces::{attribute, locked};
@@ -154,9 +154,7 @@ impl Place {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
+        checkout::write(self.path(), name, text)
     }
 
     /// Returns the path of a file in it.

@@ -1,6 +1,6 @@
 //! A unit sees some files beyond its own source, and its key covers exactly those.
 
-use crate::checkout::repository;
+use crate::checkout::{self, repository};
 use crate::nix;
 use crate::trial::trial;
 use crate::workspaces::{
@@ -135,11 +135,7 @@ fn asked_file_is_edited() -> Result<()> {
 /// Makes a workspace with a macro that reads a file above its caller's directory, and a caller.
 fn noted() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
-    let write = |file: &str, text: &str| -> Result<()> {
-        let path = directory.path().join(file);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
-    };
+    let write = |file: &str, text: &str| checkout::write(directory.path(), file, text);
     write(
         "Cargo.toml",
         "[workspace]\nresolver = \"2\"\nmembers = [\"notes\", \"reader\"]\n",

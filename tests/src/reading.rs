@@ -1,7 +1,7 @@
 //! Everything that Cargo reads in a workspace takes effect: members, links, overrides, the
 //! configuration, and git repositories. Most cases are in `tests/workspaces/harbour`.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{self, assemble, repository};
 use crate::nix;
 use crate::trial::trial;
 use crate::workspaces::{attribute, binary, build_fails, commit_all, copy_of, fetch, small};
@@ -229,11 +229,7 @@ fn refused() -> Result<()> {
 /// The commit holds two versions of a package, and broken manifests.
 fn git_references() -> Result<()> {
     let repository = tempfile::tempdir()?;
-    let write = |name: &str, text: &str| -> Result<()> {
-        let path = repository.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
-    };
+    let write = |name: &str, text: &str| checkout::write(repository.path(), name, text);
     let wire = |version: &str| {
         format!("[package]\nname = \"wire\"\nversion = \"{version}\"\nedition = \"2021\"\n")
     };

@@ -1,7 +1,7 @@
 //! `assemble deploy` of twenty services that Nix builds, to a registry and a cluster.
 
 use crate::cache::parts::Registry;
-use crate::checkout::{Checkout, assemble};
+use crate::checkout::{self, Checkout, assemble};
 use crate::nix;
 use crate::trial::trial_with;
 use crate::workspaces::commit_all;
@@ -10,7 +10,6 @@ use crateyard_testing::cluster::Cluster;
 use libtest_mimic::Trial;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -82,9 +81,7 @@ impl Shop {
     }
 
     fn write(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.path().join(file);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
+        checkout::write(self.path(), file, text)
     }
 
     /// Adds a service's package and its manifest.
