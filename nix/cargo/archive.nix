@@ -4,7 +4,7 @@
   cell,
   # The workspace: ./tree.nix.
   tree,
-  # The directories of its packages (crates/plan: `Layout`).
+  # The directories of its packages (crates/plan: `PackagePlaces`).
   layout,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,

@@ -11,7 +11,7 @@
 {
   # The workspace: a path.
   root,
-  # The directories of its packages (crates/plan: `Layout`).
+  # The directories of its packages (crates/plan: `PackagePlaces`).
   layout,
 }:
 let

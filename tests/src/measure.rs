@@ -1,6 +1,6 @@
 //! Compares builds with the Cargo that a user has, with the same compiler and in one run.
 //!
-//! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both start with sources and
+//! Run as `cargo run --release -p e2e --bin measure` on a quiet machine. Both start with sources and
 //! toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs of
 //! all units, layers and images are deleted from that store.
 // No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
@@ -11,11 +11,11 @@
 mod checkout;
 #[allow(dead_code)]
 mod cold;
-#[path = "bench/compiler.rs"]
+#[path = "measure/compiler.rs"]
 mod compiler;
 #[allow(dead_code)]
 mod nix;
-#[path = "bench/overhead.rs"]
+#[path = "measure/overhead.rs"]
 mod overhead;
 #[allow(dead_code)]
 mod own_cargo;

@@ -2,8 +2,8 @@
 //! and in bounded memory.
 
 use crateyard_audit::subject::Subject;
-use crateyard_cache::packs::Index;
-use crateyard_debian::deb::Deb;
+use crateyard_cache::packs::PackIndex;
+use crateyard_debian::deb::DebReader;
 use crateyard_debian::release::Release;
 use crateyard_fetch::package_lock;
 use crateyard_image::attestation::provenance::{Statement, compare};
@@ -15,7 +15,7 @@ use crateyard_signing::{
 };
 use crateyard_testing::mutations::survive;
 use crateyard_testing::sigstore::{Sigstore, token};
-use crateyard_toolchain::manifest::Manifest;
+use crateyard_toolchain::manifest::ChannelManifest;
 use std::io::{Cursor, Read};
 
 /// Whole inputs.
@@ -119,7 +119,7 @@ fn narinfos() {
 #[test]
 fn indexes_of_packs() {
     survive("indexes of packs", &[index().into()], |bytes| {
-        Index::parse(bytes, "here").is_ok_and(|index| index.infos("here").is_ok())
+        PackIndex::parse(bytes, "here").is_ok_and(|index| index.infos("here").is_ok())
     });
 }
 
@@ -140,7 +140,7 @@ fn indexes_of_debian() {
 #[test]
 fn packages_of_debian() {
     survive("Debian packages", &[deb()], |bytes| {
-        let Ok(deb) = Deb::new(Cursor::new(bytes)) else {
+        let Ok(deb) = DebReader::new(Cursor::new(bytes)) else {
             return false;
         };
         let is_named = deb.required_field("Package").is_ok();
@@ -154,7 +154,7 @@ fn manifests_of_channels() {
     const HOST: &str = "x86_64-unknown-linux-gnu";
     survive("manifests of channels", &[CHANNEL.into()], |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        let manifest = Manifest::parse(&text, "here");
+        let manifest = ChannelManifest::parse(&text, "here");
         manifest.is_ok_and(|it| it.release().is_ok() && it.archive("rustc", HOST).is_ok())
     });
 }

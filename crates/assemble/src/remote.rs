@@ -6,7 +6,9 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version, media_type};
+use crateyard_oci::{
+    Blobs, Budget, Descriptor, Digest, Document, Reference, TagOrDigest, media_type,
+};
 use crateyard_registry::{Client, Error, Failure, Kind, Repository};
 
 /// The number of pieces of a blob that are fetched ahead and held in memory.
@@ -184,7 +186,7 @@ impl Remote {
     /// # Errors
     /// When the registry refuses or can't be reached.
     pub fn tagged(&self, tag: &str) -> Result<Option<Document>, Error> {
-        let version = Version::Tag(tag.to_owned());
+        let version = TagOrDigest::Tag(tag.to_owned());
         crateyard_registry::run(async {
             let repository = self.client.repository(&self.reference)?;
             repository.manifest(&version).await
@@ -314,7 +316,7 @@ async fn root(client: &Client, reference: &Reference) -> Result<(Repository, Doc
 
 async fn serve(repository: &Repository, request: &Request) -> Result<(), Error> {
     if request.is_manifest {
-        let version = Version::Digest(request.digest.clone());
+        let version = TagOrDigest::Digest(request.digest.clone());
         let manifest = repository.manifest(&version).await?;
         let manifest = manifest.ok_or_else(|| gone(repository.reference(), "a manifest"))?;
         drop(request.pieces.send(Ok(manifest.bytes.to_vec())));

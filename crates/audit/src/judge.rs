@@ -9,7 +9,7 @@ use crate::advisory::{Advisory, Said};
 use crate::database::Database;
 use crate::finding::{Component, Finding, Justification, Kind, Status};
 use crate::policy::{Policy, Reach};
-use crate::subject::{Crate, DebianPackage, Origin, Subject};
+use crate::subject::{AuditedCrate, AuditedPackage, Origin, Subject};
 use crate::tracker::{InRelease, Issue, Tracker, release};
 
 /// The longest title that is made from the text of a CVE, in characters.
@@ -89,7 +89,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
         let mut linked = subject.crates.iter();
         linked.any(|it| it.name == name && it.version == version)
     };
-    let in_lock = data.locked.iter().map(|(name, version)| Crate {
+    let in_lock = data.locked.iter().map(|(name, version)| AuditedCrate {
         purl: crateyard_image::attestation::cargo_purl(name, version),
         name: name.clone(),
         version: version.clone(),
@@ -101,7 +101,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
         .tools
         .iter()
         .map(|it| (it.clone(), "it only ran while the image was built"));
-    let ran_only = |it: &Crate| {
+    let ran_only = |it: &AuditedCrate| {
         subject
             .tools
             .iter()
@@ -131,7 +131,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
 
 /// Returns the effect of an advisory on a crate that is linked into a program, and the reason.
 fn of_linked(
-    linked: &Crate,
+    linked: &AuditedCrate,
     advisory: &Advisory,
     platform: &Platform,
     policy: &Policy,
@@ -166,7 +166,7 @@ fn of_linked(
 
 /// Returns whether the features that a crate was compiled with include the vulnerable code, and the
 /// reason.
-fn reached(linked: &Crate, reach: &[&Reach]) -> (Status, String) {
+fn reached(linked: &AuditedCrate, reach: &[&Reach]) -> (Status, String) {
     let programs: Vec<&str> = linked.programs.iter().map(String::as_str).collect();
     let programs = programs.join(", ");
     let (Some(first), Some(features)) = (reach.first(), &linked.features) else {
@@ -222,7 +222,11 @@ fn rust_arch(architecture: &str) -> &str {
     }
 }
 
-fn finding(component: &Crate, advisory: &Advisory, (status, reason): (Status, String)) -> Finding {
+fn finding(
+    component: &AuditedCrate,
+    advisory: &Advisory,
+    (status, reason): (Status, String),
+) -> Finding {
     let version: Option<Version> = component.version.parse().ok();
     let functions = version.map(|version| advisory.functions_in(&version));
     let page = || format!("https://rustsec.org/advisories/{}.html", advisory.id);
@@ -253,7 +257,7 @@ fn finding(component: &Crate, advisory: &Advisory, (status, reason): (Status, St
 /// Returns Debian's open issues in a package. Leaves out fixed issues: there are many, and scanners
 /// recognize them by the versions in dpkg's database.
 fn about_package<'a>(
-    package: &'a DebianPackage,
+    package: &'a AuditedPackage,
     release: &'a str,
     tracker: &'a Tracker,
 ) -> impl Iterator<Item = Finding> + 'a {
@@ -267,7 +271,7 @@ fn about_package<'a>(
 }
 
 fn of_package(
-    package: &DebianPackage,
+    package: &AuditedPackage,
     said: &InRelease,
     release: &str,
 ) -> Option<(Status, String)> {
@@ -308,7 +312,7 @@ fn of_package(
 }
 
 fn debian_finding(
-    package: &DebianPackage,
+    package: &AuditedPackage,
     id: &str,
     issue: &Issue,
     said: &InRelease,

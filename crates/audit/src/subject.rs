@@ -31,18 +31,18 @@ pub struct Subject {
     /// The supplier in the bill of materials: `Organization: crateyard`.
     pub supplier: Option<String>,
     /// The crates that are linked into the image's programs.
-    pub crates: Vec<Crate>,
+    pub crates: Vec<AuditedCrate>,
     /// The crates that only ran during the build: procedural macros and build scripts.
-    pub tools: Vec<Crate>,
+    pub tools: Vec<AuditedCrate>,
     /// The Debian packages in the image.
-    pub packages: Vec<DebianPackage>,
+    pub packages: Vec<AuditedPackage>,
     /// The standard libraries in the image's programs.
-    pub std: Vec<Crate>,
+    pub std: Vec<AuditedCrate>,
 }
 
 /// A crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Crate {
+pub struct AuditedCrate {
     /// The crate's name.
     pub name: String,
     /// The crate's version.
@@ -72,7 +72,7 @@ pub enum Origin {
 
 /// A Debian package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebianPackage {
+pub struct AuditedPackage {
     /// The package's name.
     pub name: String,
     /// The package's version.
@@ -105,7 +105,7 @@ impl Subject {
             let is_base = !programs.is_disjoint(&graph.base_programs);
             linked_crate(package, programs, built.as_ref().filter(|_| !is_base))
         };
-        let crates: Vec<Crate> = linked.iter().filter_map(read).collect();
+        let crates: Vec<AuditedCrate> = linked.iter().filter_map(read).collect();
         let known: BTreeSet<(&str, &str)> = crates
             .iter()
             .map(|it| (it.name.as_str(), it.version.as_str()))
@@ -131,7 +131,7 @@ impl Subject {
     /// Reads the specification of an image that is not built yet. The result has no Debian
     /// packages, because the specification does not name their source packages.
     pub fn planned(name: &str, platform: &Platform, inputs: &InputsSpec) -> Subject {
-        let mut crates: BTreeMap<(&str, &str, &str), Crate> = BTreeMap::new();
+        let mut crates: BTreeMap<(&str, &str, &str), AuditedCrate> = BTreeMap::new();
         let mut linked: BTreeSet<&str> = BTreeSet::new();
         for program in &inputs.programs {
             for key in below(inputs, &program.unit) {
@@ -158,11 +158,11 @@ impl Subject {
             );
             !linked.contains(key.as_str()) && !unit.source.is_empty() && !crates.contains_key(&name)
         });
-        let tools: BTreeMap<_, Crate> = others
+        let tools: BTreeMap<_, AuditedCrate> = others
             .map(|(_, unit)| ((&unit.package, &unit.version), planned_crate(unit)))
             .collect();
         let release = inputs.components.iter().find(|it| it.name == STD);
-        let std = release.map(|component| Crate {
+        let std = release.map(|component| AuditedCrate {
             name: "std".to_owned(),
             version: component.release.clone(),
             purl: attestation::generic_purl(STD, &component.release),
@@ -194,8 +194,8 @@ fn below<'a>(inputs: &'a InputsSpec, unit: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-fn planned_crate(unit: &UnitInput) -> Crate {
-    Crate {
+fn planned_crate(unit: &UnitInput) -> AuditedCrate {
+    AuditedCrate {
         name: unit.package.clone(),
         version: unit.version.clone(),
         purl: attestation::crate_purl(unit),
@@ -259,7 +259,7 @@ impl<'a> Graph<'a> {
         all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
     }
 
-    fn standard_libraries(&self) -> Vec<Crate> {
+    fn standard_libraries(&self) -> Vec<AuditedCrate> {
         let mut programs: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for (program, path) in self.programs() {
             for id in self.targets(program, "STATIC_LINK") {
@@ -268,7 +268,7 @@ impl<'a> Graph<'a> {
         }
         let found = programs.into_iter().filter_map(|(id, programs)| {
             let package = self.packages.get(id).filter(|it| it.name == STD)?;
-            Some(Crate {
+            Some(AuditedCrate {
                 name: "std".to_owned(),
                 version: package.version_info.clone()?,
                 purl: package.purl()?.to_owned(),
@@ -325,10 +325,10 @@ impl<'a> Built<'a> {
     }
 
     /// Returns all crates from outside the workspace, for any purpose.
-    fn outside(&self) -> Vec<Crate> {
+    fn outside(&self) -> Vec<AuditedCrate> {
         let read = |purl: &&str| {
             let parsed = Purl::parse(purl)?;
-            Some(Crate {
+            Some(AuditedCrate {
                 features: self.features(&parsed.name, &parsed.version),
                 origin: origin(&parsed),
                 name: parsed.name,
@@ -345,12 +345,12 @@ fn linked_crate(
     package: &Package,
     programs: &BTreeSet<String>,
     built: Option<&Built<'_>>,
-) -> Option<Crate> {
+) -> Option<AuditedCrate> {
     let purl = package.purl()?;
     let parsed = Purl::parse(purl).filter(|it| it.kind == "cargo")?;
     // The package URL of a workspace's crate looks like one of crates.io.
     let is_own = built.is_some_and(|built| !built.outside.contains(purl));
-    Some(Crate {
+    Some(AuditedCrate {
         origin: match is_own {
             true => Origin::Workspace,
             false => origin(&parsed),
@@ -373,12 +373,12 @@ fn origin(purl: &Purl) -> Origin {
     }
 }
 
-fn debian(package: &Package) -> Option<DebianPackage> {
+fn debian(package: &Package) -> Option<AuditedPackage> {
     let purl = package.purl()?;
     let parsed = Purl::parse(purl).filter(|it| it.kind == "deb")?;
     let (source, source_version) = package.source().unwrap_or((&package.name, &parsed.version));
     let release = parsed.qualifiers.get("distro");
-    Some(DebianPackage {
+    Some(AuditedPackage {
         source: source.to_owned(),
         source_version: source_version.to_owned(),
         release: release

@@ -352,7 +352,7 @@ fn vex_says_what_was_found_about_this_image_alone() {
 fn debian_says_what_its_release_lacks() {
     let mut scene = Scene::new();
     let package = |name: &str, version: &str, release: Option<&str>| {
-        crateyard_audit::subject::DebianPackage {
+        crateyard_audit::subject::AuditedPackage {
             name: name.to_owned(),
             version: version.to_owned(),
             purl: format!("pkg:deb/debian/{name}@{version}"),

@@ -5,10 +5,10 @@
 //! Nix built, and the packages that Cargo reports, inside buildx too.
 //!
 //! ```no_run
-//! use crateyard_bench::{Plan, Scenario, run};
+//! use crateyard_bench::{BenchOptions, Scenario, run};
 //! use crateyard_engines::Engine;
 //!
-//! let report = run(&Plan {
+//! let report = run(&BenchOptions {
 //!     workspace: ".".into(),
 //!     engines: vec![Engine::Cargo],
 //!     scenarios: vec![Scenario::Cold, Scenario::Nothing],
@@ -49,7 +49,7 @@ pub use report::Report;
 pub use scenario::Scenario;
 
 /// The engines and scenarios to measure, and the place for the results.
-pub struct Plan {
+pub struct BenchOptions {
     /// The workspace. It is copied, never changed.
     pub workspace: PathBuf,
     /// The engines.
@@ -75,17 +75,17 @@ pub struct Plan {
 ///
 /// # Errors
 /// When a build fails unexpectedly, or an edit changes nothing.
-pub fn run(plan: &Plan) -> Result<Report> {
-    let scenarios: BTreeSet<Scenario> = match plan.scenarios.is_empty() {
+pub fn run(options: &BenchOptions) -> Result<Report> {
+    let scenarios: BTreeSet<Scenario> = match options.scenarios.is_empty() {
         true => Scenario::all().collect(),
-        false => plan.scenarios.iter().copied().collect(),
+        false => options.scenarios.iter().copied().collect(),
     };
-    let mut report = match plan.add {
-        true => Report::read(&plan.out)?,
+    let mut report = match options.add {
+        true => Report::read(&options.out)?,
         false => Report::default(),
     };
-    for engine in &plan.engines {
-        measure(*engine, &scenarios, plan, &mut report)
+    for engine in &options.engines {
+        measure(*engine, &scenarios, options, &mut report)
             .with_context(|| format!("the engine {}", engine.name()))?;
     }
     Ok(report)
@@ -94,16 +94,16 @@ pub fn run(plan: &Plan) -> Result<Report> {
 fn measure(
     engine: Engine,
     scenarios: &BTreeSet<Scenario>,
-    plan: &Plan,
+    options: &BenchOptions,
     report: &mut Report,
 ) -> Result<()> {
-    let trial = Trial::new(&plan.workspace, engine, plan.crateyard.as_deref())?;
-    let mut subject = Subject::of(trial.root(), plan.leaf.as_deref())?;
+    let trial = Trial::new(&options.workspace, engine, options.crateyard.as_deref())?;
+    let mut subject = Subject::of(trial.root(), options.leaf.as_deref())?;
     let mut runner = Runner::new(
         engine,
         &trial,
-        plan.debian_lock.as_deref(),
-        plan.fresh_engine.as_deref(),
+        options.debian_lock.as_deref(),
+        options.fresh_engine.as_deref(),
     )?;
     eprintln!("{}: getting ready", engine.name());
     runner.prepare(&subject)?;
@@ -114,7 +114,7 @@ fn measure(
     for scenario in scenarios {
         if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
             report.add(Row::skipped(engine, *scenario, reason));
-            report.write(&plan.out)?;
+            report.write(&options.out)?;
             continue;
         }
         eprintln!("{}: {}", engine.name(), scenario.title());
@@ -123,7 +123,7 @@ fn measure(
             trial.track()?;
         }
         let before = subject;
-        subject = Subject::of(trial.root(), plan.leaf.as_deref())?;
+        subject = Subject::of(trial.root(), options.leaf.as_deref())?;
         let expected = expected::of(*scenario, engine, &before, &subject);
         let seen = runner.build(*scenario, &subject)?;
         report.add(Row {
@@ -134,7 +134,7 @@ fn measure(
             expected_images: expected.images_text(),
             seen: Some(seen),
         });
-        report.write(&plan.out)?;
+        report.write(&options.out)?;
     }
     Ok(())
 }

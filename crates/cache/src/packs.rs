@@ -19,8 +19,8 @@ use crateyard_oci::{Document, Reference};
 use crateyard_registry::{Client, Repository};
 
 pub use gc::{Collected, Retention};
-pub use index::{Build, Entry, Index, Pack};
-pub use layout::{Lock, PackDirectory};
+pub use index::{Build, Entry, Pack, PackIndex};
+pub use layout::{DirectoryLock, PackDirectory};
 pub use publish::publish;
 pub use write::{PACK_SIZE, PackWriter};
 
@@ -43,7 +43,7 @@ const PIECE: u64 = 256 << 10;
 pub struct Packs {
     /// The name for messages.
     place: String,
-    index: Index,
+    index: PackIndex,
     blobs: Blobs,
     /// Maps the hash of a store path to its narinfo, the index of its pack and of its entry.
     paths: HashMap<String, (NarInfo, usize, usize)>,
@@ -100,11 +100,11 @@ impl Packs {
         };
         let place = reference.to_string();
         let bytes = fetch_small(&repository, index_of(&manifest, &place)?).await?;
-        let index = Index::parse(&bytes, &place)?;
+        let index = PackIndex::parse(&bytes, &place)?;
         Packs::new(place, index, Blobs::Registry(repository)).map(Some)
     }
 
-    fn new(place: String, index: Index, blobs: Blobs) -> Result<Packs> {
+    fn new(place: String, index: PackIndex, blobs: Blobs) -> Result<Packs> {
         let mut paths = HashMap::new();
         let mut archives = HashMap::new();
         for (pack, entry, info) in index.infos(&place)? {
@@ -121,7 +121,7 @@ impl Packs {
     }
 
     /// Returns the index of the cache.
-    pub fn index(&self) -> &Index {
+    pub fn index(&self) -> &PackIndex {
         &self.index
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
+use crateyard_cache::packs::{Build, PackDirectory, PackIndex, PackWriter, Packs, publish};
 use crateyard_nix::{Hash, NarInfo};
 use crateyard_oci::Reference;
 use crateyard_registry::{Client, Environment, Options};
@@ -39,7 +39,7 @@ fn info(number: u64) -> NarInfo {
 }
 
 /// Adds paths to an index: writes new packs to a directory, and the index of all.
-fn add(directory: &PackDirectory, mut index: Index, numbers: &[u64]) -> Index {
+fn add(directory: &PackDirectory, mut index: PackIndex, numbers: &[u64]) -> PackIndex {
     let mut writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
     let mut paths = index.paths().unwrap();
     for number in numbers {
@@ -58,7 +58,7 @@ fn add(directory: &PackDirectory, mut index: Index, numbers: &[u64]) -> Index {
 struct Scene {
     _directory: TempDir,
     packs: PackDirectory,
-    index: Index,
+    index: PackIndex,
 }
 
 impl Scene {
@@ -66,7 +66,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let packs = PackDirectory::new(directory.path());
         let _lock = packs.lock().unwrap();
-        let index = add(&packs, Index::default(), &OLD);
+        let index = add(&packs, PackIndex::default(), &OLD);
         Scene {
             _directory: directory,
             packs,
@@ -76,7 +76,7 @@ impl Scene {
 }
 
 /// Returns the index that [`pusher`] makes from the old one.
-fn new_index(old: &Index) -> Index {
+fn new_index(old: &PackIndex) -> PackIndex {
     let directory = tempfile::tempdir().unwrap();
     let packs = PackDirectory::new(directory.path());
     let _lock = packs.lock().unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crateyard_cache::Retention;
-use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
+use crateyard_cache::packs::{Build, PackDirectory, PackIndex, PackWriter, Packs};
 use crateyard_nix::{Registered, SecretKey, Store, StorePath};
 use tempfile::TempDir;
 
@@ -97,7 +97,7 @@ impl Parts {
         for each in self.registered() {
             writer.add(&self.store, &each, &self.key).unwrap();
         }
-        let mut index = Index::default();
+        let mut index = PackIndex::default();
         let paths = self.paths.iter().cloned().collect();
         index.add(writer.finish().unwrap(), "all", Build { pushed: 0, paths });
         directory.commit(&index).unwrap();
@@ -238,7 +238,7 @@ fn damaged_packs_are_said() {
     assert!(crateyard_registry::run(packs.archive(&url)).is_err());
 }
 
-fn cache_digest(index: &Index) -> String {
+fn cache_digest(index: &PackIndex) -> String {
     crateyard_oci::Digest::of(&index.to_bytes())
         .hex()
         .to_owned()
@@ -312,7 +312,7 @@ fn sizes_that_cannot_be_are_refused() {
         let pack = serde_json::json!({ "digest": digest, "size": pack, "entries": [entry] });
         serde_json::json!({ "version": 1, "packs": [pack], "builds": {} }).to_string()
     };
-    let paths = |text: String| Index::parse(text.as_bytes(), "here")?.paths();
+    let paths = |text: String| PackIndex::parse(text.as_bytes(), "here")?.paths();
     assert_eq!(paths(index(1024, 512, 512)).unwrap().len(), 1);
     assert!(paths(index(1 << 40, 0, 1 << 40)).is_err());
     assert!(paths(index(1024, 513, 512)).is_err());
@@ -325,7 +325,7 @@ fn a_sparse_blob_is_not_read_into_memory() {
     let directory = tempfile::tempdir().unwrap();
     let packs = PackDirectory::new(directory.path());
     let lock = packs.lock().unwrap();
-    packs.commit(&Index::default()).unwrap();
+    packs.commit(&PackIndex::default()).unwrap();
     for blob in std::fs::read_dir(packs.blobs()).unwrap() {
         let file = std::fs::File::options()
             .write(true)

@@ -30,12 +30,12 @@ pub enum DebError {
 }
 
 /// A package whose control part has been read. Its data part comes next.
-pub struct Deb<R: Read> {
+pub struct DebReader<R: Read> {
     control_files: BTreeMap<String, Vec<u8>>,
     data: Data<R>,
 }
 
-impl Deb<BufReader<File>> {
+impl DebReader<BufReader<File>> {
     /// Opens a package file and reads its control part.
     pub fn open(path: &Path) -> Result<Self, DebError> {
         let file = File::open(path).map_err(|source| DebError::Open {
@@ -46,7 +46,7 @@ impl Deb<BufReader<File>> {
     }
 }
 
-impl<R: Read> Deb<R> {
+impl<R: Read> DebReader<R> {
     /// Reads a package's control part from a stream.
     pub fn new(mut reader: R) -> Result<Self, DebError> {
         read_magic(&mut reader)?;
@@ -55,7 +55,7 @@ impl<R: Read> Deb<R> {
         let control = next_known_member(&mut reader, "control.tar")?;
         let control_files = read_control(&control, &mut reader)?;
         let data = next_known_member(&mut reader, "data.tar")?;
-        Ok(Deb {
+        Ok(DebReader {
             control_files,
             data: Data::new(data, reader)?,
         })

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::{absent, skipped};
 use crateyard_debian::control::Stanza;
-use crateyard_debian::deb::Deb;
+use crateyard_debian::deb::DebReader;
 
 mod common;
 
@@ -69,7 +69,7 @@ fn noise() -> Vec<u8> {
 
 fn data_of(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let mut data = Deb::open(path)
+    let mut data = DebReader::open(path)
         .map_err(|error| error.to_string())?
         .into_data();
     data.read_to_end(&mut bytes)
@@ -93,7 +93,7 @@ fn every_compression_gives_the_same_package() {
     };
     for compression in ["none", "gzip", "xz", "zstd"] {
         let path = case.build(compression);
-        let deb = Deb::open(&path).expect(compression);
+        let deb = DebReader::open(&path).expect(compression);
         assert_eq!(deb.control().expect("control"), CONTROL);
         assert_eq!(deb.required_field("Package").expect("a name"), "thing");
         assert_eq!(

@@ -18,7 +18,7 @@ pub const FILE: &str = "deploy.toml";
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Config {
+pub struct DeployConfig {
     /// The target of images: `REGISTRY/PATH/`. Each image has a repository of its own name below
     /// it.
     pub to: Option<String>,
@@ -33,12 +33,12 @@ pub struct Config {
     pub namespace: Option<String>,
 }
 
-impl Config {
+impl DeployConfig {
     /// Reads the text of the file.
     ///
     /// # Errors
     /// When the text is malformed. The error names the line and the problem.
-    pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
+    pub fn parse(text: &str) -> Result<DeployConfig, toml::de::Error> {
         toml::from_str(text)
     }
 }
@@ -49,9 +49,10 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused_with_its_line() {
-        let config = Config::parse("to = \"localhost:5000/\"\n[images]\napp = \"app\"\n").unwrap();
+        let config =
+            DeployConfig::parse("to = \"localhost:5000/\"\n[images]\napp = \"app\"\n").unwrap();
         assert_eq!(config.images["app"], "app");
-        let error = Config::parse("to = \"x\"\nfile = [\"a\"]\n").unwrap_err();
+        let error = DeployConfig::parse("to = \"x\"\nfile = [\"a\"]\n").unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 }

@@ -98,23 +98,23 @@ pub struct Error {
 
 /// A text that names images.
 #[derive(Clone, Debug)]
-pub struct Manifest {
+pub struct DeployManifest {
     text: String,
     found: Vec<find::Found>,
 }
 
-impl Manifest {
+impl DeployManifest {
     /// Finds the images in a text.
     ///
     /// # Errors
     /// When the text does not parse, or names an image in a place that can't hold a reference.
-    pub fn parse(text: &str, format: Format, names: &Names) -> Result<Manifest, Error> {
+    pub fn parse(text: &str, format: Format, names: &Names) -> Result<DeployManifest, Error> {
         let found = match format {
             Format::Yaml => find::in_yaml(text, names)?,
             Format::Unit => unit::find(text, names)?,
         };
         let text = text.to_owned();
-        Ok(Manifest { text, found })
+        Ok(DeployManifest { text, found })
     }
 
     /// Returns the images that the text names, in its order.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crateyard_deploy::manifest::{Format, Manifest, Names, Pushed};
+use crateyard_deploy::manifest::{DeployManifest, Format, Names, Pushed};
 use crateyard_testing::mutations::{is_bounded, survive};
 
 /// The size of the texts, in bytes.
@@ -30,7 +30,7 @@ fn pushed() -> BTreeMap<String, Pushed> {
 /// Reads a text and resolves it. It may be refused, but must not take long.
 fn read(text: &str, format: Format) -> Result<(), String> {
     let begin = Instant::now();
-    let read = Manifest::parse(text, format, &names());
+    let read = DeployManifest::parse(text, format, &names());
     let resolved = read.and_then(|manifest| manifest.resolve(&pushed()));
     assert!(begin.elapsed() < TIME, "{:?}", begin.elapsed());
     resolved.map(drop).map_err(|error| error.to_string())
@@ -112,6 +112,6 @@ fn ten_thousand_damaged_manifests_do_no_harm() {
 
 fn is_read(bytes: &[u8], format: Format) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    let read = Manifest::parse(&text, format, &names());
+    let read = DeployManifest::parse(&text, format, &names());
     read.is_ok_and(|manifest| manifest.resolve(&pushed()).is_ok())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crateyard_deploy::manifest::{Edit, Error, Format, Manifest, Names, Pushed};
+use crateyard_deploy::manifest::{DeployManifest, Edit, Error, Format, Names, Pushed};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -30,7 +30,7 @@ fn pushed() -> BTreeMap<String, Pushed> {
 }
 
 fn resolve_as(text: &str, format: Format) -> Result<(String, Vec<Edit>), Error> {
-    Manifest::parse(text, format, &names())?.resolve(&pushed())
+    DeployManifest::parse(text, format, &names())?.resolve(&pushed())
 }
 
 fn resolve(text: &str) -> String {

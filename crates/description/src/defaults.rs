@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Debian, Set, Spanned, Toolchain};
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 
 /// The suite whose files never vanish from the archive.
 pub(crate) const SUITES: [&str; 1] = ["bookworm"];
@@ -115,7 +115,7 @@ impl Debian {
             .iter()
             .any(|p| p == "rustc-web");
         for platform in self.architectures.iter().skip(1).filter(|_| is_debians) {
-            let Some(platform) = Platform::of_debian(platform) else {
+            let Some(platform) = TargetPlatform::of_debian(platform) else {
                 continue;
             };
             let name = cross_set(platform.debian());
@@ -182,7 +182,7 @@ pub(crate) fn cross_set(architecture: &str) -> String {
 }
 
 /// Returns Rust's standard library for a platform, and the packages that compile and link C for it.
-fn cross_packages(platform: &Platform) -> Vec<String> {
+fn cross_packages(platform: &TargetPlatform) -> Vec<String> {
     let (debian, gnu) = (platform.debian(), platform.gnu());
     vec![
         format!("g++-{gnu}"),

@@ -29,5 +29,5 @@ pub use model::*;
 pub use native::{Pinned, closure, needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
 pub use sources::{Found, Sources};
-pub use value::{Platform, image_name, join_within, last_part};
+pub use value::{TargetPlatform, image_name, join_within, last_part};
 pub use workspace::{LockedPackage, Workspace, locked_packages, names_of};

@@ -9,7 +9,7 @@ pub use toml::Spanned;
 pub use image::*;
 
 use crate::problem::Source;
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 
 mod image;
 
@@ -48,13 +48,13 @@ pub struct Debian {
     /// Named sets of packages.
     pub sets: BTreeMap<String, Set>,
     /// Other archives, by name.
-    pub sources: BTreeMap<String, DebianSource>,
+    pub sources: BTreeMap<String, AptSource>,
 }
 
 /// `[debian.sources.NAME]`: an archive that is not Debian's. Only `assemble lock` reads it; the
 /// lock pins the packages from it.
 #[derive(Clone, Debug)]
-pub struct DebianSource {
+pub struct AptSource {
     /// The archive's address, without `/` at its end.
     pub url: String,
     /// A suite, or a directory with `/` at its end.
@@ -110,7 +110,7 @@ pub struct BuildFields {
     pub all_features: Option<bool>,
     pub no_default_features: Option<bool>,
     /// The target as rustc names it, and its platform.
-    pub target: Option<Spanned<(String, Platform)>>,
+    pub target: Option<Spanned<(String, TargetPlatform)>>,
 }
 
 impl BuildFields {

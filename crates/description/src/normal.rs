@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 
 pub use crateyard_spec::lowered::{Layer, Source};
 pub use crateyard_spec::{
@@ -89,7 +89,7 @@ pub struct Build {
     /// The calls that compile the binaries of all images, by name.
     pub calls: BTreeMap<String, Call>,
     /// The platforms of all images, by name.
-    pub targets: BTreeMap<String, Target>,
+    pub targets: BTreeMap<String, PlatformNames>,
 }
 
 /// The settings of a call of Cargo.
@@ -128,7 +128,7 @@ fn yes() -> bool {
 /// The names of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
+pub struct PlatformNames {
     /// Debian's name of the architecture.
     pub architecture: String,
     /// Rust's name of the target.
@@ -271,7 +271,7 @@ pub struct Image {
     /// Its base.
     pub base: Base,
     /// The platforms that it is built for.
-    pub platforms: Vec<Platform>,
+    pub platforms: Vec<TargetPlatform>,
     /// The compression of its layers.
     pub compression: Compression,
     /// Its tags, the main one first.

@@ -9,7 +9,7 @@ use crate::defaults::cross_set;
 use crate::model::*;
 use crate::problem::Problems;
 use crate::sources::Sources;
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 use crate::workspace::Workspace;
 use crate::{calls, normal};
 
@@ -127,7 +127,7 @@ impl Description {
     }
 
     /// Returns the platforms that an image is built for.
-    pub fn platforms(&self, image: &Image) -> Vec<Platform> {
+    pub fn platforms(&self, image: &Image) -> Vec<TargetPlatform> {
         let build = image.fields.build.as_ref();
         let target = build.and_then(|build| build.target.as_ref());
         let target = target.map(|target| target.get_ref().1.clone());
@@ -141,7 +141,7 @@ impl Description {
                 .debian
                 .architectures
                 .iter()
-                .filter_map(|architecture| Platform::of_debian(architecture))
+                .filter_map(|architecture| TargetPlatform::of_debian(architecture))
                 .collect(),
         }
     }
@@ -210,9 +210,9 @@ impl Description {
         }
     }
 
-    fn targets(&self) -> BTreeMap<String, normal::Target> {
+    fn targets(&self) -> BTreeMap<String, normal::PlatformNames> {
         let platforms = self.images.values().flat_map(|image| self.platforms(image));
-        let target = |platform: Platform| normal::Target {
+        let target = |platform: TargetPlatform| normal::PlatformNames {
             architecture: platform.debian().to_owned(),
             rust: platform.rust_target().to_owned(),
             gnu: platform.gnu().to_owned(),

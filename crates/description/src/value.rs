@@ -16,7 +16,7 @@ pub(crate) use self::name::{
 };
 pub(crate) use self::path::{image_path, inner_path, workspace_path};
 pub use self::path::{join_within, last_part};
-pub use self::platform::Platform;
+pub use self::platform::TargetPlatform;
 pub(crate) use self::platform::{debian_architecture, platform, rust_target};
 
 /// Checks the name of a Debian suite, which becomes a line of apt's sources and a part of an
@@ -201,7 +201,7 @@ mod tests {
             (arm.debian(), arm.to_string().as_str()),
             ("armhf", "linux/arm/v7")
         );
-        assert_eq!(Platform::of_debian("armhf"), Some(arm));
+        assert_eq!(TargetPlatform::of_debian("armhf"), Some(arm));
         assert!(platform("windows/amd64").is_err());
     }
 

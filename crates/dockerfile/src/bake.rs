@@ -11,7 +11,7 @@ use super::names::Names;
 use super::text::{hcl_list, hcl_string};
 use super::{DOCKERFILE, Project, base_context};
 use crateyard_description::normal::{Base, Description, Image};
-use crateyard_spec::Algorithm;
+use crateyard_spec::CompressionAlgorithm;
 
 /// The variables that people may set. The defaults are for a build on one machine.
 const VARIABLES: &str = r#"variable "CONTEXT" {
@@ -302,7 +302,7 @@ fn compression(image: &Image) -> String {
     let level = image.compression.level;
     let level = level.map_or(String::new(), |level| format!(",compression-level={level}"));
     let algorithm = match image.compression.algorithm {
-        Algorithm::None => "uncompressed",
+        CompressionAlgorithm::None => "uncompressed",
         other => other.name(),
     };
     format!("compression={algorithm}{level},force-compression=true")

@@ -8,7 +8,7 @@ use super::images::bundled;
 use super::names::Names;
 use super::project::{Member, Project};
 use super::text::{copy_words, heredoc, shell_word};
-use crateyard_description::Platform;
+use crateyard_description::TargetPlatform;
 use crateyard_description::normal::{Binary, Description};
 use percent_encoding::percent_decode_str;
 
@@ -97,7 +97,7 @@ impl<'d> Packages<'d> {
 }
 
 fn toolchain(description: &Description, project: &Project, names: &Names) -> String {
-    let platforms: BTreeSet<&Platform> = description
+    let platforms: BTreeSet<&TargetPlatform> = description
         .images
         .values()
         .flat_map(|image| &image.platforms)
@@ -134,7 +134,7 @@ fn toolchain(description: &Description, project: &Project, names: &Names) -> Str
 
 /// Returns the name of a platform's stage, such as `toolchain-arm64`. `TARGETVARIANT` lacks a
 /// variant that is the only one of its architecture.
-pub(super) fn stage_of(platform: &Platform) -> String {
+pub(super) fn stage_of(platform: &TargetPlatform) -> String {
     let variant = platform.variant.as_deref().unwrap_or("");
     format!("toolchain-{}{variant}", platform.architecture)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use crateyard_description::Platform;
+use crateyard_description::TargetPlatform;
 use crateyard_description::normal::{Binary, Build, Call, Description};
 use serde::Deserialize;
 
@@ -79,13 +79,13 @@ fn check_only_nix(description: &Description, images: &[String]) -> Result<()> {
 }
 
 /// This machine's platform.
-pub fn this_platform() -> Result<Platform> {
+pub fn this_platform() -> Result<TargetPlatform> {
     let debian = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => bail!("images for {other} are only built through Nix or buildx"),
     };
-    Platform::of_debian(debian).with_context(|| format!("{debian} has no platform"))
+    TargetPlatform::of_debian(debian).with_context(|| format!("{debian} has no platform"))
 }
 
 /// Cargo's results.

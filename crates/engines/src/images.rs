@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use crateyard_description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
-use crateyard_description::{Platform, own_part};
+use crateyard_description::{TargetPlatform, own_part};
 use crateyard_dockerfile::Project;
 use crateyard_image::spec::{
-    BaseSpec, DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version,
+    BaseSpec, DetailedLayer, FormatVersion, ImageSpec, LayerReference, LayerSpec, Source,
 };
 use crateyard_oci::{Digest, digest::HashingWriter};
 use crateyard_spec::fill;
@@ -28,7 +28,7 @@ pub(crate) struct Images<'a> {
     /// The description.
     pub description: &'a Description,
     /// The target platform.
-    pub platform: Platform,
+    pub platform: TargetPlatform,
     /// The source of Debian packages.
     pub packages: Packages,
     /// The Cargo workspace, which knows the crates that each program may be linked from.
@@ -84,7 +84,7 @@ impl Images<'_> {
             .labels
             .insert(UNHERMETIC.to_owned(), self.unhermetic.to_owned());
         Ok(ImageSpec {
-            version: Version,
+            version: FormatVersion,
             name: image.name.clone(),
             references: image.references.clone(),
             platform: oci_platform(&self.platform)?,
@@ -117,7 +117,7 @@ impl Images<'_> {
     /// Takes the base of an image out of a layout with several images.
     fn base_of(&self, name: &str, path: &str, digest: &str) -> Result<PathBuf> {
         let spec = BaseSpec {
-            version: Version,
+            version: FormatVersion,
             layout: self.root.join(path),
             digest: digest.parse()?,
         };
@@ -216,7 +216,7 @@ fn has_packages(spec: &LayerSpec) -> bool {
 }
 
 /// Converts a platform of a description to an image's platform.
-pub(crate) fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
+pub(crate) fn oci_platform(platform: &TargetPlatform) -> Result<crateyard_oci::Platform> {
     platform
         .to_string()
         .parse()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_debian::lock::Lock;
 use crateyard_description::normal::{Packages as Placed, SetReference};
-use crateyard_fetch::debs::{self, Deb};
+use crateyard_fetch::debs::{self, DebFile};
 use crateyard_nix::Store;
 
 /// Packages that a lock pins. Uses the packages that are in the Nix store. Downloads the others
@@ -88,9 +88,9 @@ impl Packages {
         let sets = [set.to_owned()];
         let architectures = [self.architecture.to_owned()];
         let mut debs = debs::select(&self.lock, &sets, &architectures, &self.store)?;
-        let name = |deb: &Deb<'_>| deb.file.split('_').next().unwrap_or_default().to_owned();
+        let name = |deb: &DebFile<'_>| deb.file.split('_').next().unwrap_or_default().to_owned();
         debs.retain(|deb| named.is_empty() || named.contains(&name(deb)));
-        let missing: Vec<&Deb<'_>> = debs
+        let missing: Vec<&DebFile<'_>> = debs
             .iter()
             .filter(|deb| self.present(deb).is_none())
             .collect();
@@ -104,18 +104,18 @@ impl Packages {
         present.collect()
     }
 
-    fn present(&self, deb: &Deb<'_>) -> Option<PathBuf> {
+    fn present(&self, deb: &DebFile<'_>) -> Option<PathBuf> {
         let places = [PathBuf::from(&deb.path), self.cached(deb)];
         places.into_iter().find(|path| path.is_file())
     }
 
     /// Returns the path in the cache. It has the file's name in the store, which contains the hash.
-    fn cached(&self, deb: &Deb<'_>) -> PathBuf {
+    fn cached(&self, deb: &DebFile<'_>) -> PathBuf {
         let name = Path::new(&deb.path).file_name().unwrap_or_default();
         self.cache.join(name)
     }
 
-    fn download(&self, missing: &[&Deb<'_>]) -> Result<()> {
+    fn download(&self, missing: &[&DebFile<'_>]) -> Result<()> {
         fs::create_dir_all(&self.cache)
             .with_context(|| format!("cannot create {}", self.cache.display()))?;
         let directory = crateyard_debian::apt::download_directory()

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use crateyard_description::Platform;
-use crateyard_image::compress::{Algorithm, Compression};
+use crateyard_description::TargetPlatform;
+use crateyard_image::compress::{Compression, CompressionAlgorithm};
 use crateyard_image::spec::{
-    CaCertificatesSource, Config, DebianSource, ImageSpec, LayerReference, LayerSpec, Source,
-    SymlinkSource, Variable, Version,
+    CaCertificatesSource, Config, DebianSource, FormatVersion, ImageSpec, LayerReference,
+    LayerSpec, Source, SymlinkSource, Variable,
 };
 use crateyard_spec::{CA_BUNDLE, Packages as Placed, SetReference, unneeded};
 
@@ -24,7 +24,7 @@ pub(crate) fn builder(
     kept: &Kept,
     packages: &Packages,
     set: &str,
-    platform: &Platform,
+    platform: &TargetPlatform,
 ) -> Result<PathBuf> {
     let links: BTreeMap<String, String> = serde_json::from_str(crateyard_debian::ALTERNATIVES)?;
     let link = |(path, target)| {
@@ -43,7 +43,7 @@ pub(crate) fn base(
     kept: &Kept,
     packages: &Packages,
     set: &str,
-    platform: &Platform,
+    platform: &TargetPlatform,
 ) -> Result<PathBuf> {
     let files = all_of(packages, set)?;
     let certificates = Source::CaCertificates(CaCertificatesSource {
@@ -78,12 +78,17 @@ fn packages_of(packages: Vec<PathBuf>) -> Source {
     })
 }
 
-fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) -> Result<PathBuf> {
+fn parent(
+    kept: &Kept,
+    name: &str,
+    sources: Vec<Source>,
+    platform: &TargetPlatform,
+) -> Result<PathBuf> {
     let layer = LayerSpec {
-        version: Version,
+        version: FormatVersion,
         comment: name.to_owned(),
         compression: Compression {
-            algorithm: Algorithm::Zstd,
+            algorithm: CompressionAlgorithm::Zstd,
             level: Some(3),
         },
         epoch: 0,
@@ -99,9 +104,9 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
 }
 
 /// Returns an image without layers, with the search path of Debian's programs.
-pub(crate) fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
+pub(crate) fn spec(name: &str, platform: &TargetPlatform) -> Result<ImageSpec> {
     Ok(ImageSpec {
-        version: Version,
+        version: FormatVersion,
         name: name.to_owned(),
         references: vec![format!("{name}:latest")],
         platform: oci_platform(platform)?,

@@ -14,13 +14,13 @@ use serde::Deserialize;
 #[derive(Default)]
 pub struct Pinned {
     /// Crates from registries.
-    pub crates: Vec<Crate>,
+    pub crates: Vec<CrateFile>,
     /// Packages from git repositories.
     pub git: Vec<Git>,
 }
 
 /// A `.crate` file.
-pub struct Crate {
+pub struct CrateFile {
     /// `NAME-VERSION.crate`: the name in cargo's cache and in the store.
     pub file: String,
     /// SHA-256 in lower-case hexadecimal digits.
@@ -90,7 +90,7 @@ pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
             Some(sha256) => {
                 let file = format!("{name}-{version}.crate");
                 let path = store.path_of(&file, &sha256);
-                pinned.crates.push(Crate { file, sha256, path });
+                pinned.crates.push(CrateFile { file, sha256, path });
             }
             None if source.starts_with("git+") => pinned.git.push(Git {
                 package: format!("{name} {version}"),
@@ -144,7 +144,7 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
 ///
 /// # Errors
 /// When a crate is missing or damaged.
-pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
+pub fn find(wanted: &[&CrateFile]) -> Result<Vec<(PathBuf, String)>> {
     let cache = cargo_home()?.join("registry/cache");
     let registries = directories(&cache)?;
     let mut found = Vec::new();

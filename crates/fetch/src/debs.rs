@@ -9,7 +9,7 @@ use crateyard_debian::lock::{Lock, store_name};
 use crateyard_nix::Store;
 
 /// A `.deb` file.
-pub struct Deb<'l> {
+pub struct DebFile<'l> {
     /// The name in the store.
     pub file: String,
     /// The path in the store.
@@ -24,7 +24,7 @@ pub fn select<'l>(
     sets: &[String],
     architectures: &[String],
     store: &Store,
-) -> Result<Vec<Deb<'l>>> {
+) -> Result<Vec<DebFile<'l>>> {
     if let Some(unknown) = sets.iter().find(|name| !lock.sets.contains_key(*name)) {
         let known: Vec<&str> = lock.sets.keys().map(String::as_str).collect();
         bail!(
@@ -48,7 +48,7 @@ pub fn select<'l>(
         .filter_map(|key| lock.packages.get_key_value(key))
         .map(|(key, package)| {
             let file = store_name(key, &package.version);
-            Deb {
+            DebFile {
                 path: store.path_of(&file, &package.sha256),
                 file,
                 package,
@@ -68,7 +68,7 @@ pub struct Arrived {
 
 /// Downloads packages into a directory, under the names that they have in the store.
 pub fn download(
-    wanted: &[&Deb<'_>],
+    wanted: &[&DebFile<'_>],
     directory: &Path,
     mirrors: &[Mirror],
     progress: impl FnMut(usize),

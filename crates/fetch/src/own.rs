@@ -11,7 +11,7 @@ use crateyard_nix::Store;
 use crateyard_terminal::note;
 use serde::Deserialize;
 
-use super::crates::Crate;
+use super::crates::CrateFile;
 use crate::flake::{attribute_of, flake_of, in_store};
 use crate::programs::Places;
 use crate::{crates, git};
@@ -109,9 +109,9 @@ impl Own {
     pub fn fetch(&self, store: &Store) -> Result<Vec<String>> {
         let groups = self.to_compile(store)?;
         let locked = groups.iter().flat_map(|group| &group.crates);
-        let crates: BTreeMap<String, Crate> = locked.map(|each| each.at(store)).collect();
+        let crates: BTreeMap<String, CrateFile> = locked.map(|each| each.at(store)).collect();
         let missing = store.missing(crates.keys().map(String::as_str))?;
-        let wanted: Vec<&Crate> = missing.iter().filter_map(|path| crates.get(path)).collect();
+        let wanted: Vec<&CrateFile> = missing.iter().filter_map(|path| crates.get(path)).collect();
         if !wanted.is_empty() {
             crates::download(&self.source.join("Cargo.lock"), || ())?;
             store
@@ -136,10 +136,10 @@ fn keep(store: &Store, paths: &[&str]) {
 
 impl Locked {
     /// Returns the crate, with its path in a store.
-    fn at(&self, store: &Store) -> (String, Crate) {
+    fn at(&self, store: &Store) -> (String, CrateFile) {
         let file = format!("{}-{}.crate", self.name, self.version);
         let path = store.path_of(&file, &self.checksum);
-        let found = Crate {
+        let found = CrateFile {
             file,
             sha256: self.checksum.clone(),
             path: path.clone(),

@@ -7,7 +7,7 @@ use crateyard_terminal::note;
 use crateyard_toolchain::channel::Channel;
 use crateyard_toolchain::component::Files;
 use crateyard_toolchain::lock::{Component, Lock};
-use crateyard_toolchain::manifest::Manifest;
+use crateyard_toolchain::manifest::ChannelManifest;
 use crateyard_toolchain::rustup::Installed;
 use crateyard_toolchain::{Choice, Member, server};
 use crateyard_workspace::cargo::Cargo;
@@ -100,7 +100,7 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     /// When the server does not send it, or its checksum does not match.
-    pub fn manifest(&mut self, channel: &Channel) -> Result<Manifest> {
+    pub fn manifest(&mut self, channel: &Channel) -> Result<ChannelManifest> {
         let path = channel.manifest_path();
         let file = self.get(&path)?;
         let checksum = self.get(&format!("{path}.sha256"))?;
@@ -108,7 +108,10 @@ impl<'a> Server<'a> {
         let expected = expected.split_whitespace().next().unwrap_or_default();
         self.expect(&path, &file, expected, "its own checksum file")?;
         let text = text_of(&file)?;
-        Ok(Manifest::parse(&text, &format!("{}/{path}", self.address))?)
+        Ok(ChannelManifest::parse(
+            &text,
+            &format!("{}/{path}", self.address),
+        )?)
     }
 
     /// Downloads the archive of a component.
@@ -213,7 +216,7 @@ pub fn checked(lock: &Lock, component: Component<'_>, archive: &Path) -> Result<
 ///
 /// # Errors
 /// When neither has it.
-pub fn manifest(channel: &Channel, server: &mut Server<'_>) -> Result<(Manifest, String)> {
+pub fn manifest(channel: &Channel, server: &mut Server<'_>) -> Result<(ChannelManifest, String)> {
     if let Some(installed) = Installed::of_channel(Installed::all(), channel) {
         let from = format!("the rustup toolchain {}", installed.name());
         return Ok((installed.manifest, from));

@@ -30,7 +30,7 @@ const BUILD_DIR: &str = "build-dir";
 
 /// Nix's path and settings.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct NixConfig {
     /// `nix`.
     pub nix: PathBuf,
     /// The value of `NIX_CONFIG` for each call.
@@ -38,7 +38,7 @@ pub struct Config {
     settings: BTreeMap<String, String>,
 }
 
-impl Config {
+impl NixConfig {
     /// Asks Nix for its settings. The lines of nix.conf in `defaults` come before the machine's
     /// own, so that people have the last word. The lines in `asked` come after them, because the
     /// command line asks for them.

@@ -3,7 +3,7 @@
 
 use super::Nix;
 use super::arguments::Arguments;
-use super::config::Config;
+use super::config::NixConfig;
 use super::evaluation::{Building, Evaluated, Evaluation, Files};
 use super::links;
 use super::programs::{self, Kept};
@@ -93,7 +93,7 @@ impl Request<'_> {
 
     /// Returns the arguments of `nix build` that the driver supports, or the reason why it can't be
     /// used.
-    fn arguments(&self, config: &Config) -> Result<Arguments, String> {
+    fn arguments(&self, config: &NixConfig) -> Result<Arguments, String> {
         let arguments = Arguments::parse(&self.nix.extra)
             .map_err(|argument| format!("the driver does not know the argument {argument:?}"))?;
         let mut config = config.clone();
@@ -115,7 +115,7 @@ impl Request<'_> {
 /// One run.
 struct Session<'a> {
     request: &'a Request<'a>,
-    config: Config,
+    config: NixConfig,
     driver: Driver,
     evaluation: Evaluation,
     /// The directory of the changed files.
@@ -134,7 +134,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         request: &'a Request,
-        mut config: Config,
+        mut config: NixConfig,
         arguments: Arguments,
         tree: Option<Tree>,
     ) -> Result<Self> {
@@ -429,7 +429,7 @@ fn path_of_record(state: &State) -> PathBuf {
     state.path().join(RECORD)
 }
 
-fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {
+fn settings(request: &Request, config: &NixConfig, arguments: &Arguments) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let given = config.number("cores").filter(|&given| given != cores);
     // Without a word of the user, Nix's setting is the number of cores.

@@ -1,6 +1,6 @@
 //! Evaluates attributes of a flake to `.drv` files.
 
-use super::config::Config;
+use super::config::NixConfig;
 use super::tree::Tree;
 use anyhow::{Context as _, Result};
 use crateyard_drive::serve::Launch;
@@ -67,7 +67,12 @@ pub(crate) struct Evaluation {
 impl Evaluation {
     /// Evaluates a flake with the store and the arguments that Nix gets otherwise. The attributes
     /// are below `prefix`, which is empty or ends in a dot.
-    pub(crate) fn new(config: &Config, flake: &str, prefix: &'static str, launch: &Launch) -> Self {
+    pub(crate) fn new(
+        config: &NixConfig,
+        flake: &str,
+        prefix: &'static str,
+        launch: &Launch,
+    ) -> Self {
         Self {
             nix: config.nix.clone(),
             config: config.text.clone(),

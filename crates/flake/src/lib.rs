@@ -1,6 +1,6 @@
 //! Evaluates and builds the attributes of a workspace's flake, by Nix.
 //!
-//! [`Nix`] is the way to call Nix, with the machine's settings ([`Config`]). [`driven`] builds
+//! [`Nix`] is the way to call Nix, with the machine's settings ([`NixConfig`]). [`driven`] builds
 //! attributes by the driver of `crateyard-drive`; [`plan_lock`] keeps a plan for evaluation, and
 //! [`programs`] the programs that evaluation runs.
 //!
@@ -34,7 +34,7 @@ mod tree;
 pub mod trust;
 
 use anyhow::{Context, Result, bail, ensure};
-pub use config::Config;
+pub use config::NixConfig;
 use crateyard_nix::{Store, creation, environment, process};
 pub use crateyard_workspace::git::AS_CARGO_CHECKS_OUT;
 use serde::Deserialize;
@@ -200,9 +200,9 @@ impl Nix {
     ///
     /// # Errors
     /// When Nix is not installed, or the store can't be created.
-    pub fn config(&self) -> Result<Config> {
+    pub fn config(&self) -> Result<NixConfig> {
         creation::create(self.store.as_deref())?;
-        Config::read(&self.defaults, &self.settings)
+        NixConfig::read(&self.defaults, &self.settings)
     }
 }
 
@@ -314,7 +314,7 @@ fn shown(call: duct::Expression) -> Result<Output> {
     Ok(started.into_output()?)
 }
 
-fn read(config: &Config, mut args: Vec<OsString>) -> Result<String> {
+fn read(config: &NixConfig, mut args: Vec<OsString>) -> Result<String> {
     let what = args[0].to_string_lossy().into_owned();
     args.insert(1, LOCKED.into());
     let output = shown(call(&config.nix, &config.text, args))?;

@@ -1,6 +1,6 @@
 //! Links to images that Nix knows, so that garbage collection keeps the images.
 
-use super::config::Config;
+use super::config::NixConfig;
 use anyhow::{Context, Result, ensure};
 use crateyard_nix::environment;
 use crateyard_workspace::state::State;
@@ -14,7 +14,7 @@ use std::process::Child;
 ///
 /// # Errors
 /// When Nix can't be started, or a link can't be made.
-pub(crate) fn make(config: &Config, state: &State, links: &[(String, PathBuf)]) -> Result<()> {
+pub(crate) fn make(config: &NixConfig, state: &State, links: &[(String, PathBuf)]) -> Result<()> {
     let is_wrong =
         |(name, path): &&(String, PathBuf)| state.link_target(name).as_ref() != Some(path);
     let wrong: Vec<&(String, PathBuf)> = links.iter().filter(is_wrong).collect();
@@ -41,7 +41,7 @@ pub(crate) fn make(config: &Config, state: &State, links: &[(String, PathBuf)]) 
 }
 
 /// Lists the links outside the store that Nix follows to find paths in use.
-fn known(config: &Config) -> HashSet<PathBuf> {
+fn known(config: &NixConfig) -> HashSet<PathBuf> {
     let Ok(entries) = fs::read_dir(config.state().join("gcroots/auto")) else {
         return HashSet::new();
     };
@@ -49,7 +49,7 @@ fn known(config: &Config) -> HashSet<PathBuf> {
     links.collect()
 }
 
-fn start(config: &Config, link: &Path, path: &Path) -> Result<Child> {
+fn start(config: &NixConfig, link: &Path, path: &Path) -> Result<Child> {
     let mut command = environment::nix(&config.nix);
     command.args(["build".as_ref(), "--out-link".as_ref(), link, path]);
     command.env("NIX_CONFIG", &config.text);

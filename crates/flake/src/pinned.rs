@@ -7,7 +7,7 @@
 //! Nix itself checks inputs from elsewhere. The lock must name an input on this machine exactly as
 //! `flake.nix` does, and must have the hash of its content.
 
-use super::{Nix, config::Config, evaluation, tree};
+use super::{Nix, config::NixConfig, evaluation, tree};
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_nix::{Hash, Store, environment};
 use serde::Deserialize;
@@ -125,7 +125,7 @@ pub(crate) fn nodes(lock: &Value) -> Result<Vec<(&String, &Value)>> {
         .collect())
 }
 
-fn wanted(workspace: &Path, config: &Config) -> Result<Wanted> {
+fn wanted(workspace: &Path, config: &NixConfig) -> Result<Wanted> {
     let here = workspace.canonicalize()?;
     let mut arguments = ["eval", "--json"].map(Into::into).to_vec();
     arguments.extend(evaluation::confined("workspace", &here.to_string_lossy()));
@@ -227,7 +227,7 @@ fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) ->
 /// Checks that a path in the workspace does not lead out of it.
 fn check_relative(path: &str, workspace: &Path) -> Result<()> {
     let here = workspace.canonicalize()?;
-    let top = crateyard_workspace::git::Repository::of(&here)
+    let top = crateyard_workspace::git::GitRepository::of(&here)
         .map_or(here.clone(), |repository| repository.top);
     let path = path.split('?').next().unwrap_or_default();
     match here.join(path).canonicalize() {

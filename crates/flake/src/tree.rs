@@ -54,7 +54,7 @@ impl Tree {
         }
         let repository = git::top(&workspace)?;
         // The configuration in `.git` can name another directory as the work tree.
-        let around = git::Repository::of(&workspace).map(|repository| repository.top);
+        let around = git::GitRepository::of(&workspace).map(|repository| repository.top);
         if around != Some(repository.canonicalize()?) {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Finds out whether Nix's daemon trusts this user, and tells the cost if it does not.
 //! `docs/privileges.md` explains it.
 
-use super::Config;
+use super::NixConfig;
 use crateyard_terminal::note;
 
 /// The cost for a user whom the daemon does not trust.
@@ -16,7 +16,7 @@ pub const MEND: &str =
 pub fn say_untrusted() {
     // A user who writes to the store directly needs no trust. If Nix is missing, the build reports
     // it.
-    let Ok(config) = Config::read("", "") else {
+    let Ok(config) = NixConfig::read("", "") else {
         return;
     };
     let user = user();
@@ -27,7 +27,7 @@ pub fn say_untrusted() {
 }
 
 /// Whether the setting `trusted-users` has this user, who must be the user of this process.
-pub fn is_trusted(config: &Config, user: &str) -> bool {
+pub fn is_trusted(config: &NixConfig, user: &str) -> bool {
     let mut names = config.get("trusted-users").split_whitespace();
     names.any(|name| name == "*" || name == user || is_in_group(name, user))
 }

@@ -16,14 +16,14 @@ use std::thread::{self, JoinHandle};
 
 use crateyard_oci::media_type;
 
-pub use crateyard_spec::{Algorithm, Compression};
+pub use crateyard_spec::{Compression, CompressionAlgorithm};
 
 /// Returns the media type of a layer with this compression.
-pub fn layer_media_type(algorithm: Algorithm) -> &'static str {
+pub fn layer_media_type(algorithm: CompressionAlgorithm) -> &'static str {
     match algorithm {
-        Algorithm::Gzip => media_type::LAYER_GZIP,
-        Algorithm::Zstd => media_type::LAYER_ZSTD,
-        Algorithm::None => media_type::LAYER,
+        CompressionAlgorithm::Gzip => media_type::LAYER_GZIP,
+        CompressionAlgorithm::Zstd => media_type::LAYER_ZSTD,
+        CompressionAlgorithm::None => media_type::LAYER,
     }
 }
 
@@ -72,9 +72,9 @@ impl<W: Write + Send + 'static> Compressor<W> {
             .checked_level()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let codec = match compression.algorithm {
-            Algorithm::None => return Ok(Compressor(Inner::Plain(out))),
-            Algorithm::Gzip => Codec::Gzip(level as i32),
-            Algorithm::Zstd => Codec::Zstd(level as i32),
+            CompressionAlgorithm::None => return Ok(Compressor(Inner::Plain(out))),
+            CompressionAlgorithm::Gzip => Codec::Gzip(level as i32),
+            CompressionAlgorithm::Zstd => Codec::Zstd(level as i32),
         };
         Ok(Compressor(Inner::Blocks(Blocks::new(
             out,
@@ -360,7 +360,7 @@ mod tests {
         bytes
     }
 
-    fn compressed(bytes: &[u8], algorithm: Algorithm, threads: usize) -> Vec<u8> {
+    fn compressed(bytes: &[u8], algorithm: CompressionAlgorithm, threads: usize) -> Vec<u8> {
         let compression = Compression {
             algorithm,
             level: None,
@@ -375,7 +375,11 @@ mod tests {
 
     #[test]
     fn bytes_do_not_depend_on_threads_and_come_back() {
-        for algorithm in [Algorithm::Gzip, Algorithm::Zstd, Algorithm::None] {
+        for algorithm in [
+            CompressionAlgorithm::Gzip,
+            CompressionAlgorithm::Zstd,
+            CompressionAlgorithm::None,
+        ] {
             for length in [
                 0,
                 1,
@@ -414,7 +418,7 @@ mod tests {
                 state as u8
             })
             .collect();
-        let bytes = compressed(&noise, Algorithm::Gzip, 2);
+        let bytes = compressed(&noise, CompressionAlgorithm::Gzip, 2);
         assert!(bytes.len() < noise.len() + 1024);
         let mut back = Vec::new();
         flate2::read::GzDecoder::new(&bytes[..])
@@ -450,9 +454,9 @@ mod tests {
             }
             .checked_level()
         };
-        assert!(level(Algorithm::Gzip, 9).is_ok());
-        assert!(level(Algorithm::Gzip, 10).is_err());
-        assert!(level(Algorithm::Zstd, 19).is_ok());
-        assert!(level(Algorithm::None, 1).is_err());
+        assert!(level(CompressionAlgorithm::Gzip, 9).is_ok());
+        assert!(level(CompressionAlgorithm::Gzip, 10).is_err());
+        assert!(level(CompressionAlgorithm::Zstd, 19).is_ok());
+        assert!(level(CompressionAlgorithm::None, 1).is_err());
     }
 }

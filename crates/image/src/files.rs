@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use crateyard_oci::{
-    Algorithm, Blobs, Descriptor, Hasher, Manifest, digest::VerifyingReader, limits::Bounded, tar,
+    Blobs, Descriptor, DigestAlgorithm, Hasher, Manifest, digest::VerifyingReader, limits::Bounded,
+    tar,
 };
 
 use crate::packages::{self, Crate};
@@ -225,7 +226,7 @@ fn look_inside(
         return Ok(0);
     }
     let mut paid = 0;
-    let mut hasher = options.hash.then(|| Hasher::new(Algorithm::Sha256));
+    let mut hasher = options.hash.then(|| Hasher::new(DigestAlgorithm::Sha256));
     let mut tee = Tee {
         inner: content,
         hasher: hasher.as_mut(),

@@ -23,8 +23,8 @@ use crate::archive::{self, Selection};
 use crate::compress::{Compressor, layer_media_type};
 use crate::output::{self, OutputDir};
 use crate::spec::{
-    DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerPackages, LayerRecord,
-    LayerSpec, PackageDetails, Source, Version,
+    DebianPackage, DebianSource, FormatVersion, ImageArchiveSource, LayerEntries, LayerPackages,
+    LayerRecord, LayerSpec, PackageDetails, Source,
 };
 use crate::{Error, Result};
 
@@ -70,12 +70,12 @@ pub fn make_with(
     let output = OutputDir::create(out)?;
     let record = write(spec, &gathered, &spool, &output, threads)?;
     let entries = LayerEntries {
-        version: Version,
+        version: FormatVersion,
         entries: gathered.tree.records(&spool)?,
     };
     output.write(ENTRIES, &crateyard_oci::to_bytes(&entries)?)?;
     let details = LayerPackages {
-        version: Version,
+        version: FormatVersion,
         packages: gathered.details,
     };
     output.write(PACKAGES, &crateyard_oci::to_bytes(&details)?)?;
@@ -220,7 +220,7 @@ fn write(
         .map_err(|error| cannot_write()(error.into_error()))?;
     output::sync(&file, &path)?;
     Ok(LayerRecord {
-        version: Version,
+        version: FormatVersion,
         media_type: layer_media_type(spec.compression.algorithm).to_owned(),
         digest,
         size,

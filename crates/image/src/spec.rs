@@ -20,9 +20,9 @@ use crate::{Error, Result};
 
 pub use crateyard_spec::{
     ArchiveFormat, CaCertificatesSource, ChartSource, Config, CopySource, DebianSource,
-    DirectorySource, FileSource, Healthcheck, ImageArchiveSource, LayerSpec, LinkedCrate,
-    LinkedCrates, Mode, SPECIAL_DIRECTORIES, Source, StepSource, SymlinkSource, TextSource,
-    TreeSource, VERSION, Variable, Version,
+    DirectorySource, FileSource, FormatVersion, Healthcheck, ImageArchiveSource, LayerSpec,
+    LinkedCrate, LinkedCrates, Mode, SPECIAL_DIRECTORIES, Source, StepSource, SymlinkSource,
+    TextSource, TreeSource, VERSION, Variable,
 };
 pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
@@ -69,7 +69,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerRecord {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The blob's media type.
     pub media_type: String,
     /// The blob's digest.
@@ -108,7 +108,7 @@ pub struct DebianPackage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerEntries {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The paths.
     pub entries: Vec<EntryRecord>,
 }
@@ -176,7 +176,7 @@ pub enum EntryKind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageSpec {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The image's name, for messages.
     pub name: String,
     /// The image's references, such as `gateway:0.1.0`.
@@ -258,7 +258,7 @@ impl LayerReference {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BaseSpec {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The layout.
     pub layout: PathBuf,
     /// The digest of a manifest in it, or of an index.
@@ -270,7 +270,7 @@ pub struct BaseSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IndexSpec {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The image's name, for messages.
     pub name: String,
     /// The image's references.

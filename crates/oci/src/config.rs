@@ -104,7 +104,7 @@ pub struct ExecutionConfig {
     pub args_escaped: Option<bool>,
     /// The check by which docker and podman find out whether the container works.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<Healthcheck>,
+    pub healthcheck: Option<HealthcheckConfig>,
     /// The shell for the shell form of commands.
     #[serde(skip_serializing_if = "is_none_or_empty")]
     pub shell: Option<Vec<String>>,
@@ -120,7 +120,7 @@ pub struct EmptyObject {}
 /// Docker's health check. Durations are nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Healthcheck {
+pub struct HealthcheckConfig {
     /// `["CMD", program, …]`, `["CMD-SHELL", command]` or `["NONE"]`.
     #[serde(skip_serializing_if = "is_none_or_empty")]
     pub test: Option<Vec<String>>,

@@ -12,31 +12,31 @@ use sha2::Digest as _;
 
 /// The hash functions that the image specification registers and this crate computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
+pub enum DigestAlgorithm {
     /// SHA-256, the usual one.
     Sha256,
     /// SHA-512, allowed and rare.
     Sha512,
 }
 
-impl Algorithm {
+impl DigestAlgorithm {
     /// Returns the name in a digest and under `blobs/`.
     pub fn name(self) -> &'static str {
         match self {
-            Algorithm::Sha256 => "sha256",
-            Algorithm::Sha512 => "sha512",
+            DigestAlgorithm::Sha256 => "sha256",
+            DigestAlgorithm::Sha512 => "sha512",
         }
     }
 
     fn hex_length(self) -> usize {
         match self {
-            Algorithm::Sha256 => 64,
-            Algorithm::Sha512 => 128,
+            DigestAlgorithm::Sha256 => 64,
+            DigestAlgorithm::Sha512 => 128,
         }
     }
 }
 
-impl fmt::Display for Algorithm {
+impl fmt::Display for DigestAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -67,7 +67,7 @@ pub struct ParseDigestError(String);
 impl Digest {
     /// Computes the SHA-256 digest of some bytes.
     pub fn of(bytes: &[u8]) -> Digest {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
         hasher.update(bytes);
         hasher.finish()
     }
@@ -90,10 +90,10 @@ impl Digest {
     }
 
     /// Returns the hash function.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> DigestAlgorithm {
         match self.0.starts_with("sha512") {
-            true => Algorithm::Sha512,
-            false => Algorithm::Sha256,
+            true => DigestAlgorithm::Sha512,
+            false => DigestAlgorithm::Sha256,
         }
     }
 
@@ -125,7 +125,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Digest, ParseDigestError> {
         let bad = || ParseDigestError(text.chars().take(200).collect());
         let (name, hex) = text.split_once(':').ok_or_else(bad)?;
-        let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
+        let algorithm = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512]
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
             .ok_or_else(bad)?;
@@ -174,10 +174,10 @@ enum State {
 
 impl Hasher {
     /// Starts a hash over no bytes.
-    pub fn new(algorithm: Algorithm) -> Hasher {
+    pub fn new(algorithm: DigestAlgorithm) -> Hasher {
         Hasher(match algorithm {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(Box::default()),
+            DigestAlgorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            DigestAlgorithm::Sha512 => State::Sha512(Box::default()),
         })
     }
 
@@ -192,8 +192,8 @@ impl Hasher {
     /// Returns the digest of all bytes added.
     pub fn finish(self) -> Digest {
         let (algorithm, hash) = match self.0 {
-            State::Sha256(state) => (Algorithm::Sha256, hex(&state.finalize())),
-            State::Sha512(state) => (Algorithm::Sha512, hex(&state.finalize())),
+            State::Sha256(state) => (DigestAlgorithm::Sha256, hex(&state.finalize())),
+            State::Sha512(state) => (DigestAlgorithm::Sha512, hex(&state.finalize())),
         };
         Digest(format!("{}:{hash}", algorithm.name()).into())
     }
@@ -221,7 +221,7 @@ impl<W: Write> HashingWriter<W> {
     pub fn new(inner: W) -> HashingWriter<W> {
         HashingWriter {
             inner,
-            hasher: Hasher::new(Algorithm::Sha256),
+            hasher: Hasher::new(DigestAlgorithm::Sha256),
             length: 0,
         }
     }
@@ -254,7 +254,7 @@ pub struct HashingReader<R> {
 
 impl<R: Read> HashingReader<R> {
     /// Wraps a reader.
-    pub fn new(inner: R, algorithm: Algorithm) -> HashingReader<R> {
+    pub fn new(inner: R, algorithm: DigestAlgorithm) -> HashingReader<R> {
         HashingReader {
             inner,
             hasher: Hasher::new(algorithm),
@@ -368,7 +368,7 @@ mod tests {
             Digest::of(b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
-        let mut hasher = Hasher::new(Algorithm::Sha512);
+        let mut hasher = Hasher::new(DigestAlgorithm::Sha512);
         hasher.update(b"abc");
         assert!(hasher.finish().hex().starts_with("ddaf35a193617aba"));
     }

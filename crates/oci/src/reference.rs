@@ -127,18 +127,18 @@ impl fmt::Display for ImageName {
 
 /// A manifest of a repository, by tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum TagOrDigest {
     /// The manifest that a tag names now.
     Tag(String),
     /// The manifest with this digest.
     Digest(Digest),
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for TagOrDigest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Version::Tag(tag) => formatter.write_str(tag),
-            Version::Digest(digest) => digest.fmt(formatter),
+            TagOrDigest::Tag(tag) => formatter.write_str(tag),
+            TagOrDigest::Digest(digest) => digest.fmt(formatter),
         }
     }
 }
@@ -167,11 +167,11 @@ impl Reference {
 
     /// Returns the manifest that the reference means: the digest, else the tag, else docker's
     /// `latest`.
-    pub fn version(&self) -> Version {
+    pub fn version(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
-            (Some(digest), _) => Version::Digest(digest.clone()),
-            (None, Some(tag)) => Version::Tag(tag.clone()),
-            (None, None) => Version::Tag(DEFAULT_TAG.to_owned()),
+            (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
+            (None, Some(tag)) => TagOrDigest::Tag(tag.clone()),
+            (None, None) => TagOrDigest::Tag(DEFAULT_TAG.to_owned()),
         }
     }
 
@@ -352,9 +352,12 @@ mod tests {
     #[test]
     fn the_version_is_the_digest_then_the_tag_then_latest() {
         let parse = |text: String| text.parse::<Reference>().unwrap().version();
-        assert_eq!(parse("r.example/a".into()), Version::Tag("latest".into()));
-        assert_eq!(parse("r.example/a:t".into()), Version::Tag("t".into()));
-        let wanted = Version::Digest(digest().parse().unwrap());
+        assert_eq!(
+            parse("r.example/a".into()),
+            TagOrDigest::Tag("latest".into())
+        );
+        assert_eq!(parse("r.example/a:t".into()), TagOrDigest::Tag("t".into()));
+        let wanted = TagOrDigest::Digest(digest().parse().unwrap());
         assert_eq!(parse(format!("r.example/a@{}", digest())), wanted);
         assert_eq!(parse(format!("r.example/a:t@{}", digest())), wanted);
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-pub use crateyard_spec::targets::{Layout, Place, Reach};
+pub use crateyard_spec::targets::{PackagePlace, PackagePlaces, Reach};
 
 /// Returns the layout of the workspace in `root`, from the output of `cargo metadata --no-deps`.
 /// `ask` returns the same output for a package that is not a member, by its manifest, or none if
@@ -19,11 +19,11 @@ pub fn layout(
     metadata: &Value,
     root: &Path,
     ask: impl Fn(&Path) -> Option<Value>,
-) -> Result<Layout> {
+) -> Result<PackagePlaces> {
     let packages = packages(metadata, root, ask)?;
     let real = real_directories(root, packages.keys())?;
     let sources: BTreeSet<&Path> = real.values().map(PathBuf::as_path).collect();
-    let mut layout = Layout::new();
+    let mut layout = PackagePlaces::new();
     for (directory, package) in &packages {
         let Some(source) = real.get(directory) else {
             continue;
@@ -37,7 +37,7 @@ pub fn layout(
         };
         search.links(directory, source, None)?;
         search.targets(package);
-        let place = Place {
+        let place = PackagePlace {
             source: relative(source, root).unwrap_or_default(),
             reaches: search.found.into_values().collect(),
         };
@@ -319,13 +319,13 @@ mod tests {
         serde_json::json!({ "manifest_path": manifest, "targets": targets, "dependencies": [] })
     }
 
-    fn of(root: &Path, packages: &[Value]) -> Layout {
+    fn of(root: &Path, packages: &[Value]) -> PackagePlaces {
         let metadata = serde_json::json!({ "packages": packages });
         layout(&metadata, root, |_| None).unwrap()
     }
 
     /// Formats each reach as `PLACE <- SOURCE by BY`.
-    fn reaches(place: &Place) -> Vec<String> {
+    fn reaches(place: &PackagePlace) -> Vec<String> {
         let line = |reach: &Reach| {
             let by: Vec<&str> = reach.by.iter().map(String::as_str).collect();
             format!("{} <- {} by {}", reach.place, reach.source, by.join(" "))

@@ -52,13 +52,13 @@ pub struct Request {
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// All packages of the lock that are not in the workspace.
-    pub packages: Vec<LockedPackage>,
+    pub packages: Vec<FetchedPackage>,
 }
 
 /// A package that the lock pins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LockedPackage {
+pub struct FetchedPackage {
     /// The package's name.
     pub name: String,
     /// Its version.
@@ -84,7 +84,7 @@ pub struct Plan {
     pub programs: Vec<Program>,
     /// The directories of the workspace's packages.
     #[serde(default)]
-    pub layout: layout::Layout,
+    pub layout: layout::PackagePlaces,
     /// The packages of the workspace, sorted by directory.
     #[serde(default)]
     pub members: Vec<asks::Member>,

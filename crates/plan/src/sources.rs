@@ -2,7 +2,7 @@
 //! <https://doc.rust-lang.org/cargo/reference/source-replacement.html#directory-sources>
 
 use crate::git::Checkout;
-use crate::{GIT, LockedPackage, Origin, REGISTRY};
+use crate::{FetchedPackage, GIT, Origin, REGISTRY};
 use anyhow::{Context, Result, bail};
 use crateyard_spec::is_crates_io;
 use percent_encoding::percent_decode_str;
@@ -23,7 +23,7 @@ pub struct Packages<'a> {
 #[derive(Debug)]
 pub struct Located<'a> {
     /// The package's entry in the lock.
-    pub package: &'a LockedPackage,
+    pub package: &'a FetchedPackage,
     /// Its directory inside the cell.
     pub place: PathBuf,
     /// Its directory inside its checkout, for a package from git.
@@ -35,7 +35,7 @@ impl<'a> Packages<'a> {
     ///
     /// # Errors
     /// Fails if a checkout can't be read or does not have its package.
-    pub fn new(packages: &'a [LockedPackage]) -> Result<Self> {
+    pub fn new(packages: &'a [FetchedPackage]) -> Result<Self> {
         let directories = directories(packages);
         let mut found = Self {
             all: Vec::with_capacity(packages.len()),
@@ -57,7 +57,7 @@ impl<'a> Packages<'a> {
         Ok(found)
     }
 
-    fn inner(&mut self, package: &'a LockedPackage) -> Result<Option<PathBuf>> {
+    fn inner(&mut self, package: &'a FetchedPackage) -> Result<Option<PathBuf>> {
         if package.checksum.is_some() {
             return Ok(None);
         }
@@ -139,7 +139,7 @@ impl<'a> Packages<'a> {
 const DEFAULT: &str = "directory of crates-io";
 
 /// Returns the directory for each source of the lock.
-fn directories(packages: &[LockedPackage]) -> BTreeMap<&str, PathBuf> {
+fn directories(packages: &[FetchedPackage]) -> BTreeMap<&str, PathBuf> {
     let all: BTreeSet<&str> = packages.iter().map(|p| p.source.as_str()).collect();
     let mut specifications: BTreeMap<&str, usize> = BTreeMap::new();
     for source in &all {
@@ -211,8 +211,8 @@ mod tests {
 
     const COMMIT: &str = "0123456789012345678901234567890123456789";
 
-    fn locked(source: &str) -> LockedPackage {
-        LockedPackage {
+    fn locked(source: &str) -> FetchedPackage {
+        FetchedPackage {
             name: "a".into(),
             version: "1.0.0".into(),
             source: source.into(),

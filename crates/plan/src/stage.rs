@@ -3,7 +3,7 @@
 
 use crate::git::Checkout;
 use crate::sources::{Located, Packages};
-use crate::{LockedPackage, WORKSPACE};
+use crate::{FetchedPackage, WORKSPACE};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use std::ffi::OsStr;
@@ -69,7 +69,7 @@ fn place(packages: &Packages, located: &Located) -> Result<()> {
     }
 }
 
-fn place_crate(package: &LockedPackage, place: &Path) -> Result<()> {
+fn place_crate(package: &FetchedPackage, place: &Path) -> Result<()> {
     let file = File::open(&package.path)
         .with_context(|| format!("cannot open {}", package.path.display()))?;
     let published = Published::read(BufReader::new(file))?;

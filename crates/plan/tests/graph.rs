@@ -2,7 +2,7 @@
 
 use crateyard_plan::record::Record;
 use crateyard_plan::sources::Packages;
-use crateyard_plan::{LockedPackage, Origin, Plan, graph};
+use crateyard_plan::{FetchedPackage, Origin, Plan, graph};
 use crateyard_unit::{Action, TargetKind};
 use std::collections::BTreeMap;
 
@@ -108,8 +108,8 @@ fn records() -> Vec<Record> {
     ]
 }
 
-fn locked(name: &str, version: &str) -> LockedPackage {
-    LockedPackage {
+fn locked(name: &str, version: &str) -> FetchedPackage {
+    FetchedPackage {
         name: name.into(),
         version: version.into(),
         source: "registry+https://github.com/rust-lang/crates.io-index".into(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use crateyard_oci::{
-    Descriptor, Digest, Document, Manifest, Version, limits, media_type, to_bytes,
+    Descriptor, Digest, Document, Manifest, TagOrDigest, limits, media_type, to_bytes,
 };
 
 use crate::error::Error;
@@ -61,7 +61,7 @@ impl Repository {
     /// Fails if the registry refuses, cannot be reached, has no such artifact, or sends other
     /// bytes.
     pub async fn document(&self, artifact: &Descriptor) -> Result<Bytes, Error> {
-        let version = Version::Digest(artifact.digest.clone());
+        let version = TagOrDigest::Digest(artifact.digest.clone());
         let manifest = self.manifest(&version).await?;
         let layer = manifest.as_ref().and_then(first_layer);
         let layer = layer.ok_or_else(|| {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crateyard_oci::{
-    Budget, Descriptor, Digest, Document, Platform, Reference, Version, media_type,
+    Budget, Descriptor, Digest, Document, Platform, Reference, TagOrDigest, media_type,
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -192,11 +192,11 @@ impl Fetched {
     }
 }
 
-async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Document, Error> {
+async fn fetch_manifest(repository: &Repository, version: &TagOrDigest) -> Result<Document, Error> {
     repository.manifest(version).await?.ok_or_else(|| {
         let reference = match version {
-            Version::Tag(tag) => format!("{}:{tag}", repository.reference()),
-            Version::Digest(digest) => format!("{}@{digest}", repository.reference()),
+            TagOrDigest::Tag(tag) => format!("{}:{tag}", repository.reference()),
+            TagOrDigest::Digest(digest) => format!("{}@{digest}", repository.reference()),
         };
         Failure {
             reference,
@@ -223,7 +223,7 @@ async fn fetch_child(
 ) -> Result<Document, Error> {
     let what = format!("{}@{}", repository.reference(), descriptor.digest);
     budget.document(&what, descriptor.size, 0)?;
-    let version = Version::Digest(descriptor.digest.clone());
+    let version = TagOrDigest::Digest(descriptor.digest.clone());
     let document = fetch_manifest(repository, &version).await?;
     budget.entries(&what, document.manifests.len() as u64)?;
     if document.bytes.len() as u64 == descriptor.size {

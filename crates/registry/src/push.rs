@@ -19,7 +19,7 @@ use crate::tree::Tree;
 use blobs::HeadStart;
 use report::Count;
 
-pub use report::{Blobs, How, Manifests, Report, Transfer};
+pub use report::{BlobCounts, How, Manifests, Report, Transfer};
 
 /// The number of HEAD requests at the same time.
 const QUESTIONS: usize = 8;

@@ -8,7 +8,7 @@ mod uploads;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crateyard_oci::{Digest, Limits, Reference, Version};
+use crateyard_oci::{Digest, Limits, Reference, TagOrDigest};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
@@ -43,13 +43,13 @@ struct Small {
 /// errors.
 ///
 /// ```no_run
-/// use crateyard_oci::{Reference, Version};
+/// use crateyard_oci::{Reference, TagOrDigest};
 /// use crateyard_registry::{Client, Options};
 ///
 /// let client = Client::new(Options::from_environment());
 /// let reference: Reference = "registry.example/team/gateway".parse()?;
 /// let repository = client.repository(&reference)?;
-/// match crateyard_registry::run(repository.resolve(&Version::Tag("v1".to_owned())))? {
+/// match crateyard_registry::run(repository.resolve(&TagOrDigest::Tag("v1".to_owned())))? {
 ///     Some(resolved) => println!("v1 is {}", resolved.digest),
 ///     None => println!("there is no tag v1"),
 /// }
@@ -110,7 +110,7 @@ impl Repository {
         }
     }
 
-    pub(crate) fn call(&self, method: Method, path: &str, version: Option<&Version>) -> Call {
+    pub(crate) fn call(&self, method: Method, path: &str, version: Option<&TagOrDigest>) -> Call {
         Call {
             method,
             target: Target::Path(format!("/v2/{}/{path}", self.reference.repository())),
@@ -200,7 +200,7 @@ impl Repository {
         }
     }
 
-    pub(crate) async fn refusal(&self, version: Option<&Version>, reply: Reply) -> Error {
+    pub(crate) async fn refusal(&self, version: Option<&TagOrDigest>, reply: Reply) -> Error {
         let name = self.name(version);
         self.transport.refusal(&self.reference, &name, reply).await
     }
@@ -225,11 +225,11 @@ impl Repository {
     }
 
     /// Returns the name of the repository or image for messages.
-    fn name(&self, version: Option<&Version>) -> String {
+    fn name(&self, version: Option<&TagOrDigest>) -> String {
         match version {
             None => self.reference.to_string(),
-            Some(Version::Tag(tag)) => format!("{}:{tag}", self.reference),
-            Some(Version::Digest(digest)) => format!("{}@{digest}", self.reference),
+            Some(TagOrDigest::Tag(tag)) => format!("{}:{tag}", self.reference),
+            Some(TagOrDigest::Digest(digest)) => format!("{}@{digest}", self.reference),
         }
     }
 }

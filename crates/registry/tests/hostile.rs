@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crateyard_oci::{Digest, Version};
+use crateyard_oci::{Digest, TagOrDigest};
 use crateyard_registry::{Credentials, Error, Kind, pull, push};
 use crateyard_testing::scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use crateyard_testing::{Home, Layout, run};
@@ -273,7 +273,7 @@ fn a_login_is_advised_only_where_it_helps() {
         home.options.credentials = credentials;
         let client = home.client();
         let repository = registry.repository(&client, "app");
-        let version = Version::Tag("v1".to_owned());
+        let version = TagOrDigest::Tag("v1".to_owned());
         run(repository.manifest(&version)).unwrap_err().to_string()
     };
     let basic = |_: &Seen| Answer::new(401).header("WWW-Authenticate", r#"Basic realm="x""#);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crateyard_oci::{Digest, Version};
+use crateyard_oci::{Digest, TagOrDigest};
 use crateyard_registry::{Artifact, Error, pull, push};
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Fault, Proxy, count};
@@ -247,7 +247,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
     assert!(push(layout.source(), "app:v1").unwrap().unchanged);
 
     // A later referrer can't be listed. The error says which tag has to move.
-    let version = Version::Digest(report.digest.clone());
+    let version = TagOrDigest::Digest(report.digest.clone());
     let subject = run(repository.manifest(&version)).unwrap().unwrap();
     let artifact = Artifact {
         subject: subject.plain_descriptor(),

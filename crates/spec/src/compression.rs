@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Compression {
     /// The format.
-    pub algorithm: Algorithm,
+    pub algorithm: CompressionAlgorithm,
     /// The level: 1 to 9 for gzip, 1 to 19 for zstd; by default, 6 for gzip and 9 for zstd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
@@ -15,10 +15,10 @@ pub struct Compression {
 
 impl Compression {
     /// The default compression.
-    pub const DEFAULT: Compression = Compression::of(Algorithm::Gzip);
+    pub const DEFAULT: Compression = Compression::of(CompressionAlgorithm::Gzip);
 
     /// Returns an algorithm with its default level.
-    pub const fn of(algorithm: Algorithm) -> Compression {
+    pub const fn of(algorithm: CompressionAlgorithm) -> Compression {
         let level = match algorithm.levels() {
             Some((_, level)) => Some(level),
             None => None,
@@ -36,7 +36,7 @@ impl Default for Compression {
 /// The compression formats of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
+pub enum CompressionAlgorithm {
     /// Readable by every tool.
     Gzip,
     /// Smaller and faster; read by docker since 23, containerd since 1.5.
@@ -45,25 +45,29 @@ pub enum Algorithm {
     None,
 }
 
-impl Algorithm {
+impl CompressionAlgorithm {
     /// All formats.
-    pub const ALL: [Algorithm; 3] = [Algorithm::Gzip, Algorithm::Zstd, Algorithm::None];
+    pub const ALL: [CompressionAlgorithm; 3] = [
+        CompressionAlgorithm::Gzip,
+        CompressionAlgorithm::Zstd,
+        CompressionAlgorithm::None,
+    ];
 
     /// Returns its name in `images.toml`.
     pub fn name(self) -> &'static str {
         match self {
-            Algorithm::Gzip => "gzip",
-            Algorithm::Zstd => "zstd",
-            Algorithm::None => "none",
+            CompressionAlgorithm::Gzip => "gzip",
+            CompressionAlgorithm::Zstd => "zstd",
+            CompressionAlgorithm::None => "none",
         }
     }
 
     /// Returns its highest level (the lowest is 1) and its default level.
     pub const fn levels(self) -> Option<(u32, u32)> {
         match self {
-            Algorithm::Gzip => Some((9, 6)),
-            Algorithm::Zstd => Some((19, 9)),
-            Algorithm::None => None,
+            CompressionAlgorithm::Gzip => Some((9, 6)),
+            CompressionAlgorithm::Zstd => Some((19, 9)),
+            CompressionAlgorithm::None => None,
         }
     }
 }

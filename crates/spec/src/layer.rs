@@ -9,14 +9,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, Compression, Mode, StepSource, Version, base64_values};
+use crate::{Attributes, Compression, FormatVersion, Mode, StepSource, base64_values};
 
 /// The specification of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerSpec<P = PathBuf, C = LinkedCrates> {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// A name of the layer, for people; it goes into the image's history.
     #[serde(default)]
     pub comment: String,

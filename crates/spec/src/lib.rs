@@ -10,7 +10,7 @@
 //!   nix/image/fill.nix does.
 //!
 //! ```
-//! use crateyard_spec::{LayerSpec, Placeholder, Version, fill, lowered};
+//! use crateyard_spec::{LayerSpec, Placeholder, FormatVersion, fill, lowered};
 //!
 //! let layer: lowered::Layer = serde_json::from_str(
 //!     r#"{"name": "files", "sources": [
@@ -43,7 +43,7 @@ mod version;
 
 pub use attributes::{Attributes, attribute_value, base64_values, check_attribute};
 pub use capabilities::{CAPABILITY_ATTRIBUTE, CAPABILITY_NAMES, Capabilities};
-pub use compression::{Algorithm, Compression};
+pub use compression::{Compression, CompressionAlgorithm};
 pub use config::{Config, Healthcheck, Variable};
 pub use crates_io::is_crates_io;
 pub use layer::*;
@@ -51,4 +51,4 @@ pub use mode::Mode;
 pub use placeholder::{Binary, Packages, Placeholder, SetReference, fill};
 pub use port::{Port, Wrong};
 pub use step::StepSource;
-pub use version::{VERSION, Version};
+pub use version::{FormatVersion, VERSION};

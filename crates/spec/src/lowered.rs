@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Compression, LayerSpec, Placeholder, Version};
+use crate::{Compression, FormatVersion, LayerSpec, Placeholder};
 
 /// A source of files, with placeholders.
 pub type Source = crate::Source<Placeholder, Placeholder>;
@@ -37,7 +37,7 @@ impl Layer {
     /// Returns its specification, with placeholders to be filled in.
     pub fn spec(&self, compression: Compression) -> LayerSpec<Placeholder, Placeholder> {
         LayerSpec {
-            version: Version,
+            version: FormatVersion,
             comment: self.name.clone(),
             compression,
             epoch: 0,

@@ -18,7 +18,7 @@ pub struct Targets {
     pub packages: Vec<Package>,
     /// The places of the members, and of packages that are not members.
     #[serde(default)]
-    pub layout: Layout,
+    pub layout: PackagePlaces,
 }
 
 /// A member of the workspace.
@@ -69,13 +69,13 @@ pub struct Target {
 
 /// Every package of the workspace by its directory, as Cargo names it: relative to the workspace,
 /// empty for its root.
-pub type Layout = BTreeMap<String, Place>;
+pub type PackagePlaces = BTreeMap<String, PackagePlace>;
 
 /// The place of one package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Place {
-    /// Its directory without symbolic links, relative to the workspace. Its key in [`Layout`] may
+pub struct PackagePlace {
+    /// Its directory without symbolic links, relative to the workspace. Its key in [`PackagePlaces`] may
     /// lead through some.
     pub source: String,
     /// Places outside of it that its links and targets lead to.

@@ -408,7 +408,7 @@ pub async fn check_whole(client: &Client, reference: &Reference) -> Option<Diges
             );
         }
         for child in &manifest.manifests {
-            let version = crateyard_oci::Version::Digest(child.digest.clone());
+            let version = crateyard_oci::TagOrDigest::Digest(child.digest.clone());
             waiting.push(
                 repository
                     .manifest(&version)

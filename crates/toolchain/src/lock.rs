@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;
 use crate::error::{Error, Result, io};
-use crate::manifest::{ANY, Manifest};
+use crate::manifest::{ANY, ChannelManifest};
 
 /// The format's version.
 pub const VERSION: u32 = 1;
@@ -87,7 +87,11 @@ impl Lock {
     ///
     /// # Errors
     /// Fails if the release lacks a component for `host`, or a target's standard library.
-    pub fn new(choice: &Choice, manifest: &Manifest, host: &str) -> Result<(Self, Vec<Error>)> {
+    pub fn new(
+        choice: &Choice,
+        manifest: &ChannelManifest,
+        host: &str,
+    ) -> Result<(Self, Vec<Error>)> {
         let mut targets = choice.targets.clone();
         targets.retain(|target| !HOSTS.contains(&target.as_str()));
         targets.sort();
@@ -311,7 +315,7 @@ fn not_a_name(word: &str) -> String {
 type Pinned = (String, String, Pin);
 
 /// Returns the pins for one build platform.
-fn pins_of(choice: &Choice, manifest: &Manifest, platform: &str) -> Result<Vec<Pinned>> {
+fn pins_of(choice: &Choice, manifest: &ChannelManifest, platform: &str) -> Result<Vec<Pinned>> {
     let asked = choice.components.iter().map(String::as_str);
     let always = COMPILING.into_iter().chain(CHECKING).chain([STD]);
     let all = always.chain(asked);
@@ -319,7 +323,7 @@ fn pins_of(choice: &Choice, manifest: &Manifest, platform: &str) -> Result<Vec<P
         .collect()
 }
 
-fn pin(manifest: &Manifest, component: &str, platform: &str) -> Result<Pinned> {
+fn pin(manifest: &ChannelManifest, component: &str, platform: &str) -> Result<Pinned> {
     let platform = manifest.platform_of(component, platform)?;
     let archive = manifest.archive(component, platform)?;
     let pin = Pin {
@@ -339,7 +343,7 @@ mod tests {
 
     /// Makes a manifest whose components exist only for x86-64, except `everywhere`, which exist
     /// for both platforms.
-    fn manifest(everywhere: &[&str]) -> Manifest {
+    fn manifest(everywhere: &[&str]) -> ChannelManifest {
         let mut text = "manifest-version = \"2\"\ndate = \"2023-07-13\"\n".to_owned();
         for component in COMPILING.into_iter().chain(CHECKING).chain([STD]) {
             let _ = writeln!(text, "[pkg.{component}]\nversion = \"1.71.0\"");
@@ -355,7 +359,7 @@ mod tests {
                 }
             }
         }
-        Manifest::parse(&text, "a.toml").unwrap()
+        ChannelManifest::parse(&text, "a.toml").unwrap()
     }
 
     fn choice() -> Choice {

@@ -17,7 +17,7 @@ pub const ANY: &str = "*";
 
 /// A channel's manifest.
 #[derive(Debug, Deserialize)]
-pub struct Manifest {
+pub struct ChannelManifest {
     #[serde(rename = "manifest-version")]
     version: String,
     /// The day on which the channel had this release: `2026-04-16`.
@@ -59,7 +59,7 @@ pub struct Archive {
     pub sha256: String,
 }
 
-impl Manifest {
+impl ChannelManifest {
     /// Parses a manifest. `origin` is its name in messages.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn archives_are_named_relative_to_a_server() {
-        let manifest = Manifest::parse(TEXT, "a.toml").unwrap();
+        let manifest = ChannelManifest::parse(TEXT, "a.toml").unwrap();
         assert_eq!(manifest.release().unwrap(), "1.95.0");
         let archive = manifest.archive("rustc", HOST).unwrap();
         assert_eq!(
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_a_release_lacks_is_named() {
-        let manifest = Manifest::parse(TEXT, "a.toml").unwrap();
+        let manifest = ChannelManifest::parse(TEXT, "a.toml").unwrap();
         for component in ["clippy", "miri"] {
             let said = manifest.archive(component, HOST).unwrap_err().to_string();
             assert!(
@@ -209,9 +209,11 @@ mod tests {
                 "{said}"
             );
         }
-        assert!(Manifest::parse("", "a.toml").is_err());
+        assert!(ChannelManifest::parse("", "a.toml").is_err());
         let other = TEXT.replace("version = \"2\"", "version = \"3\"");
-        let said = Manifest::parse(&other, "a.toml").unwrap_err().to_string();
+        let said = ChannelManifest::parse(&other, "a.toml")
+            .unwrap_err()
+            .to_string();
         assert!(
             said.contains("a.toml: the manifest has version \"3\""),
             "{said}"

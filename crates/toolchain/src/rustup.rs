@@ -8,7 +8,7 @@ use crate::channel::Channel;
 use crate::component::{Files, parse_list};
 use crate::error::{Error, Result, io};
 use crate::lock::{Component, Lock, STD};
-use crate::manifest::{ANY, Manifest};
+use crate::manifest::{ANY, ChannelManifest};
 
 /// rustup's copy of the channel's manifest.
 const MANIFEST: &str = "lib/rustlib/multirust-channel-manifest.toml";
@@ -17,7 +17,7 @@ const MANIFEST: &str = "lib/rustlib/multirust-channel-manifest.toml";
 pub struct Installed {
     root: PathBuf,
     /// The manifest of its channel.
-    pub manifest: Manifest,
+    pub manifest: ChannelManifest,
 }
 
 impl Installed {
@@ -40,7 +40,7 @@ impl Installed {
     fn at(root: PathBuf) -> Option<Self> {
         let path = root.join(MANIFEST);
         let text = fs::read_to_string(&path).ok()?;
-        let manifest = Manifest::parse(&text, &path.to_string_lossy()).ok()?;
+        let manifest = ChannelManifest::parse(&text, &path.to_string_lossy()).ok()?;
         Some(Self { root, manifest })
     }
 

@@ -4,7 +4,7 @@
 //! wait forever. A link to `/proc/self/environ` would make an error quote the machine's secrets in
 //! a log.
 
-use crate::git::Repository;
+use crate::git::GitRepository;
 use anyhow::{Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub fn check_files(workspace: &Path, names: &[&str]) -> Result<()> {
     let Ok(here) = workspace.canonicalize() else {
         return Ok(());
     };
-    let top = Repository::of(&here).map_or_else(|| here.clone(), |repository| repository.top);
+    let top = GitRepository::of(&here).map_or_else(|| here.clone(), |repository| repository.top);
     for name in names {
         check_file(&workspace.join(name), &top)?;
     }
@@ -75,7 +75,7 @@ pub(crate) fn check_manifests(workspace: &Path) -> Result<()> {
     let Ok(here) = workspace.canonicalize() else {
         return Ok(());
     };
-    let (top, odd) = match Repository::of(&here) {
+    let (top, odd) = match GitRepository::of(&here) {
         Some(repository) => {
             let odd = repository.links(MANIFEST);
             (repository.top, odd)

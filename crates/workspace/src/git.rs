@@ -45,7 +45,7 @@ pub fn check(workspace: &Path) -> Result<()> {
             );
         }
     }
-    let Some(repository) = Repository::of(workspace) else {
+    let Some(repository) = GitRepository::of(workspace) else {
         return Ok(());
     };
     let mut names = needed.map(|(name, _)| *name);
@@ -64,13 +64,13 @@ pub fn check(workspace: &Path) -> Result<()> {
 }
 
 /// The repository around a workspace.
-pub struct Repository {
+pub struct GitRepository {
     workspace: PathBuf,
     /// The top of its work tree.
     pub top: PathBuf,
 }
 
-impl Repository {
+impl GitRepository {
     /// Finds the repository of a workspace; `None` if there is none.
     pub fn of(workspace: &Path) -> Option<Self> {
         let workspace = workspace.canonicalize().ok()?;

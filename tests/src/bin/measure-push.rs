@@ -1,6 +1,6 @@
 //! Compares `assemble push` with other tools: the same layout, the same registry, one run.
 //!
-//!     cargo run --release -p e2e --bin bench-push -- LAYOUT [RUNS [DISTANCE]]
+//!     cargo run --release -p e2e --bin measure-push -- LAYOUT [RUNS [DISTANCE]]
 //!
 //! Three pushes: *cold* (the registry has nothing), *edit* (one layer, the configuration and the
 //! manifest are new), *unchanged*. Every run gets a new registry, and the tools take turns. The
@@ -25,11 +25,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const TAG: &str = "bench";
+const TAG: &str = "measured";
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bench-push LAYOUT [RUNS [DISTANCE]]";
+    let usage = "usage: measure-push LAYOUT [RUNS [DISTANCE]]";
     let layout = PathBuf::from(arguments.next().context(usage)?);
     let runs: usize = arguments
         .next()

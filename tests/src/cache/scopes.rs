@@ -4,7 +4,7 @@ use super::parts::{Key, Main, Runner};
 use crate::checkout::repository;
 use crate::nix;
 use anyhow::{Context, Result, ensure};
-use crateyard_cache::packs::{Build, Index, PACK_SIZE, PackDirectory, PackWriter};
+use crateyard_cache::packs::{Build, PACK_SIZE, PackDirectory, PackIndex, PackWriter};
 use crateyard_nix::{Hash, NarInfo, SecretKey, StorePath};
 use std::collections::BTreeSet;
 use std::fs;
@@ -148,7 +148,7 @@ fn write_packs(path: &Path, info: &NarInfo, mut archive: &[u8]) -> Result<()> {
     let _lock = directory.lock()?;
     let mut writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
     writer.append(info, &mut archive)?;
-    let mut index = Index::default();
+    let mut index = PackIndex::default();
     let build = Build {
         pushed: 0,
         paths: BTreeSet::from([info.path.clone()]),

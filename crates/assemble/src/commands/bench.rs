@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use crateyard_bench::{Plan, Scenario, run as measure};
+use crateyard_bench::{BenchOptions, Scenario, run as measure};
 use crateyard_engines::Engine;
 use crateyard_terminal::{note, print};
 
@@ -73,7 +73,7 @@ pub struct Args {
 /// # Errors
 /// When a build fails unexpectedly, or an edit changes nothing.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let report = measure(&Plan {
+    let report = measure(&BenchOptions {
         workspace: args.workspace,
         engines: args.engines,
         scenarios: args.scenarios,

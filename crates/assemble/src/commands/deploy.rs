@@ -17,7 +17,7 @@ use crate::rollout::compose;
 use crate::rollout::files::{self, Source};
 use crate::rollout::kubectl::{ClusterArgs, Kubectl};
 use crate::rollout::kubernetes;
-use crate::rollout::quadlet::Unit;
+use crate::rollout::quadlet::QuadletUnit;
 use crate::rollout::reasons;
 use crate::rollout::settings::{Settings, ShipArgs};
 use crate::rollout::ship::{self, Shipped};
@@ -105,7 +105,7 @@ fn watch(args: &Args, settings: &Settings) -> Result<()> {
 struct Texts {
     manifests: Vec<String>,
     compose: Vec<(PathBuf, String)>,
-    units: Vec<Unit>,
+    units: Vec<QuadletUnit>,
 }
 
 impl Texts {
@@ -118,7 +118,7 @@ impl Texts {
                 source.display()
             );
         }
-        self.units.push(Unit {
+        self.units.push(QuadletUnit {
             source: source.to_owned(),
             name: name.to_owned(),
             text,

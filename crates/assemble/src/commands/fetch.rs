@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use crateyard_debian::apt::Mirror;
 use crateyard_debian::lock::Lock;
-use crateyard_fetch::crates::{self, Crate, Pinned};
-use crateyard_fetch::debs::{self, Deb};
+use crateyard_fetch::crates::{self, CrateFile, Pinned};
+use crateyard_fetch::debs::{self, DebFile};
 use crateyard_fetch::release::{self, Release};
 use crateyard_fetch::{Counts, Missing, downloads, git, lock_path, npm, own::Own, workspace_of};
 use crateyard_nix::Store;
@@ -93,12 +93,12 @@ pub fn run(args: Args) -> Result<()> {
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
     let missing = store.missing(paths(&pinned, &debs))?;
-    let wanted_crates: Vec<&Crate> = pinned
+    let wanted_crates: Vec<&CrateFile> = pinned
         .crates
         .iter()
         .filter(|each| missing.contains(&each.path))
         .collect();
-    let wanted_debs: Vec<&Deb<'_>> = debs
+    let wanted_debs: Vec<&DebFile<'_>> = debs
         .iter()
         .filter(|each| missing.contains(&each.path))
         .collect();
@@ -177,18 +177,23 @@ fn own(cargo_lock: &Path) -> Option<Own> {
 }
 
 /// Selects the packages of Crateyard's own tools that the workspace does not have.
-fn own_debs<'l>(own: &'l Lock, debs: &[Deb<'_>], store: &Store) -> Result<Vec<Deb<'l>>> {
+fn own_debs<'l>(own: &'l Lock, debs: &[DebFile<'_>], store: &Store) -> Result<Vec<DebFile<'l>>> {
     let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
     more.retain(|each| debs.iter().all(|known| known.path != each.path));
     Ok(more)
 }
 
-fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {
+fn paths<'a>(pinned: &'a Pinned, debs: &'a [DebFile<'_>]) -> impl Iterator<Item = &'a str> {
     let crates = pinned.crates.iter().map(|each| each.path.as_str());
     crates.chain(debs.iter().map(|each| each.path.as_str()))
 }
 
-fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store, bars: &MultiProgress) -> Result<()> {
+fn fetch_crates(
+    lock: &Path,
+    wanted: &[&CrateFile],
+    store: &Store,
+    bars: &MultiProgress,
+) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -204,7 +209,7 @@ fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store, bars: &MultiProgr
 
 fn fetch_debs(
     mirrors: &[Mirror],
-    wanted: &[&Deb<'_>],
+    wanted: &[&DebFile<'_>],
     store: &Store,
     bars: &MultiProgress,
 ) -> Result<Vec<Missing>> {

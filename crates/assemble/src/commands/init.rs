@@ -13,7 +13,7 @@ use crateyard_flake as nix;
 use crateyard_guess::Guess;
 use crateyard_terminal::print_line;
 use crateyard_toolchain::Choice;
-use crateyard_workspace::{cargo::Cargo, described, git::Repository};
+use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
 
 use crate::native;
 
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     let choice = choose(&metadata, &args.workspace)?;
     let workspace = Workspace {
         choice: &choice,
-        repository: Repository::of(&args.workspace),
+        repository: GitRepository::of(&args.workspace),
         args: &args,
         guess: &guess,
     };
@@ -105,7 +105,7 @@ struct Workspace<'a> {
     choice: &'a Choice,
     args: &'a Args,
     guess: &'a Guess,
-    repository: Option<Repository>,
+    repository: Option<GitRepository>,
 }
 
 impl Workspace<'_> {

@@ -1,14 +1,14 @@
 //! Checks Nix: its version, its store, and this user's permissions.
 
 use super::Finding;
-use crateyard_flake::{Config, trust};
+use crateyard_flake::{NixConfig, trust};
 use crateyard_nix::said;
 
 /// The oldest version that the tests cover.
 const OLDEST: (u32, u32) = (2, 8);
 
 pub fn findings() -> Vec<Finding> {
-    let config = match Config::read("", "") {
+    let config = match NixConfig::read("", "") {
         Ok(config) => config,
         Err(error) => {
             return vec![Finding::error(
@@ -30,7 +30,7 @@ pub fn findings() -> Vec<Finding> {
     all
 }
 
-fn version(config: &Config) -> Finding {
+fn version(config: &NixConfig) -> Finding {
     let said = duct::cmd!(&config.nix, "--version")
         .stderr_null()
         .unchecked()
@@ -55,7 +55,7 @@ fn number(said: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn store(config: &Config) -> Finding {
+fn store(config: &NixConfig) -> Finding {
     if config.is_direct(None) {
         return Finding::ok("store", "this user writes to it directly");
     }
@@ -87,7 +87,7 @@ fn store(config: &Config) -> Finding {
 }
 
 /// Checks the permissions that the daemon gives this user.
-fn trust(config: &Config) -> Finding {
+fn trust(config: &NixConfig) -> Finding {
     let user = trust::user();
     if trust::is_trusted(config, &user) {
         return Finding::ok("trust", format!("the daemon trusts {user}"));
@@ -105,7 +105,7 @@ fn trust(config: &Config) -> Finding {
 
 /// Checks the group of build users. Root builds as users of a group, and Nix refuses to build
 /// without that group.
-fn build_users(config: &Config) -> Option<Finding> {
+fn build_users(config: &NixConfig) -> Option<Finding> {
     let group = config.get("build-users-group");
     if !rustix::process::geteuid().is_root() || group.is_empty() {
         return None;
@@ -136,7 +136,7 @@ fn build_users(config: &Config) -> Option<Finding> {
     })
 }
 
-fn sandbox(config: &Config) -> Finding {
+fn sandbox(config: &NixConfig) -> Finding {
     match config.get("sandbox") {
         "true" => Finding::ok("sandbox", "on, if the system allows it"),
         other => Finding::warning(
@@ -148,7 +148,7 @@ fn sandbox(config: &Config) -> Finding {
     }
 }
 
-fn substituters(config: &Config) -> Finding {
+fn substituters(config: &NixConfig) -> Finding {
     let caches = config.get("substituters");
     if !config.has_caches() {
         return Finding::ok(

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
+use crateyard_deploy::manifest::{DeployManifest, Format, Names, SCHEME, Use};
 use crateyard_deploy::quadlet;
 use crateyard_terminal::note;
 
@@ -33,7 +33,7 @@ pub struct Source {
     /// The format.
     pub format: Format,
     /// The images in it.
-    pub manifest: Manifest,
+    pub manifest: DeployManifest,
 }
 
 impl Source {
@@ -170,7 +170,7 @@ fn parse(
     format: Format,
     names: &Names,
 ) -> Result<Source> {
-    let manifest = Manifest::parse(&text, format, names);
+    let manifest = DeployManifest::parse(&text, format, names);
     let manifest = manifest.with_context(|| title(path.as_deref()))?;
     Ok(Source {
         path,

@@ -19,7 +19,7 @@ const BEFORE: &str = ".before-crateyard";
 const PENDING: &str = ".pending-crateyard";
 
 /// A unit, or a file that belongs to one.
-pub struct Unit {
+pub struct QuadletUnit {
     /// The path of the file with the manifest.
     pub source: PathBuf,
     /// The path below the directory of units: `app.container`, `app.container.d/10.conf`.
@@ -29,7 +29,7 @@ pub struct Unit {
 }
 
 /// Puts units together with their drop-ins.
-pub fn files<'a>(units: impl IntoIterator<Item = &'a Unit>) -> Files {
+pub fn files<'a>(units: impl IntoIterator<Item = &'a QuadletUnit>) -> Files {
     let named = units.into_iter();
     let named = named.filter_map(|unit| Some((unit.name.to_str()?, unit.text.as_str())));
     Files::new(&named.collect::<Vec<_>>())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_deploy::config::{Config, FILE};
+use crateyard_deploy::config::{DeployConfig, FILE};
 use crateyard_deploy::manifest::Names;
 use crateyard_workspace::{described, files};
 
@@ -69,7 +69,7 @@ pub struct Settings {
     /// The target of images, without the slash at the end.
     to: Option<String>,
     /// The rest of `deploy.toml`.
-    pub config: Config,
+    pub config: DeployConfig,
 }
 
 impl Settings {
@@ -124,18 +124,20 @@ impl Settings {
 
 /// Returns the files that deploy.toml names. Its author may name only files of the
 /// repository: an error would quote them.
-fn of_config(workspace: &Path, config: &Config) -> Result<Vec<PathBuf>> {
+fn of_config(workspace: &Path, config: &DeployConfig) -> Result<Vec<PathBuf>> {
     let names: Vec<&str> = config.files.iter().map(String::as_str).collect();
     files::check_files(workspace, &names).with_context(|| format!("`files` of {FILE}"))?;
     Ok(names.iter().map(|name| workspace.join(name)).collect())
 }
 
-fn read(workspace: &Path) -> Result<Config> {
+fn read(workspace: &Path) -> Result<DeployConfig> {
     files::check(workspace)?;
     let path = workspace.join(FILE);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Config::parse(&text).with_context(|| format!("{} is invalid", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Ok(text) => {
+            DeployConfig::parse(&text).with_context(|| format!("{} is invalid", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DeployConfig::default()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }

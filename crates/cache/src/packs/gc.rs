@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
-use crate::packs::index::{Entry, Index, Pack};
+use crate::packs::index::{Entry, Pack, PackIndex};
 use crate::packs::{PackWriter, Packs};
 use crate::retention::reachable;
 use crateyard_nix::NarInfo;
@@ -23,7 +23,7 @@ impl Packs {
         &self,
         retention: &Retention,
         mut writer: PackWriter,
-    ) -> Result<(Index, Collected)> {
+    ) -> Result<(PackIndex, Collected)> {
         let mut index = self.index.clone();
         let builds = index.builds.iter().map(|(n, b)| (n.as_str(), b.pushed));
         let mut collected = Collected {
@@ -86,7 +86,7 @@ impl Packs {
     }
 }
 
-impl Index {
+impl PackIndex {
     /// Adds packs and a build. Replaces an older build of the same name.
     pub fn add(&mut self, packs: Vec<Pack>, name: &str, build: super::Build) {
         let known: HashSet<crateyard_oci::Digest> =

@@ -16,7 +16,7 @@ const MAX_PACK: u64 = 32 << 30;
 /// The content of a cache of packs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Index {
+pub struct PackIndex {
     version: u32,
     /// The packs, the oldest first.
     pub packs: Vec<Pack>,
@@ -56,9 +56,9 @@ pub struct Build {
     pub paths: BTreeSet<StorePath>,
 }
 
-impl Default for Index {
-    fn default() -> Index {
-        Index {
+impl Default for PackIndex {
+    fn default() -> PackIndex {
+        PackIndex {
             version: VERSION,
             packs: Vec::new(),
             builds: BTreeMap::new(),
@@ -66,14 +66,14 @@ impl Default for Index {
     }
 }
 
-impl Index {
+impl PackIndex {
     /// Parses an index. `place` is its name in messages.
     ///
     /// # Errors
     /// Fails if the index is malformed or has another version.
-    pub fn parse(bytes: &[u8], place: &str) -> Result<Index> {
+    pub fn parse(bytes: &[u8], place: &str) -> Result<PackIndex> {
         let damaged = |reason: String| Error::damaged(place, reason);
-        let index: Index = serde_json::from_slice(bytes)
+        let index: PackIndex = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("is not the index of a cache: {error}")))?;
         if index.version != VERSION {
             return Err(damaged(format!(

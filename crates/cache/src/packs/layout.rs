@@ -7,7 +7,7 @@ use crateyard_oci::{Digest, Document, Layout, Stored, media_type};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::packs::index::{Index, Pack};
+use crate::packs::index::{Pack, PackIndex};
 use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, MAX_INDEX, PACK_TYPE, index_of};
 
 /// The directory of packs, indexes and manifests in the layout.
@@ -20,7 +20,7 @@ pub struct PackDirectory {
 }
 
 /// A lock that is held while a directory is changed. Dropping it releases it.
-pub struct Lock {
+pub struct DirectoryLock {
     _file: File,
 }
 
@@ -46,21 +46,21 @@ impl PackDirectory {
     ///
     /// # Errors
     /// Fails if the directory can't be written.
-    pub fn lock(&self) -> Result<Lock> {
+    pub fn lock(&self) -> Result<DirectoryLock> {
         let open = || {
             let directory = crateyard_disk::Directory::create(&self.path)?;
             directory.make_directory(BLOBS)?;
             directory.lock(".lock")
         };
         let file = open().map_err(Error::io("lock", &self.path))?;
-        Ok(Lock { _file: file })
+        Ok(DirectoryLock { _file: file })
     }
 
     /// Reads the index. Returns `None` if the directory holds no cache yet.
     ///
     /// # Errors
     /// Fails if the cache is damaged.
-    pub fn index(&self) -> Result<Option<Index>> {
+    pub fn index(&self) -> Result<Option<PackIndex>> {
         if !self.path.join("index.json").exists() {
             return Ok(None);
         }
@@ -72,14 +72,14 @@ impl PackDirectory {
         let manifest = self.manifest(bytes.into(), media_type::MANIFEST)?;
         let place = self.path.display().to_string();
         let config = self.small(&layout, index_of(&manifest, &place)?)?;
-        Index::parse(&config, &place).map(Some)
+        PackIndex::parse(&config, &place).map(Some)
     }
 
     /// Replaces the index. The directory must already hold its packs.
     ///
     /// # Errors
     /// Fails if the disk is full.
-    pub fn commit(&self, index: &Index) -> Result<()> {
+    pub fn commit(&self, index: &PackIndex) -> Result<()> {
         let config = index.to_bytes();
         let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
         let layers: Vec<_> = index
@@ -112,7 +112,7 @@ impl PackDirectory {
     ///
     /// # Errors
     /// Fails if the cache is damaged, or if a file can't be removed.
-    pub fn sweep(&self, _lock: &Lock) -> Result<u64> {
+    pub fn sweep(&self, _lock: &DirectoryLock) -> Result<u64> {
         let Some(index) = self.index()? else {
             return Ok(0);
         };

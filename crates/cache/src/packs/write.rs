@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crateyard_image::compress::{Algorithm, Compression, Compressor, default_threads};
+use crateyard_image::compress::{Compression, CompressionAlgorithm, Compressor, default_threads};
 use crateyard_oci::tar::{self, Header, Kind, Writer, entry_length};
 use crateyard_oci::{Digest, Hasher};
 use sha2::{Digest as _, Sha256};
@@ -184,7 +184,7 @@ impl PackWriter {
         let failed = Error::io("archive", place);
         let file = self.temporary()?.into_file();
         let compression = Compression {
-            algorithm: Algorithm::Zstd,
+            algorithm: CompressionAlgorithm::Zstd,
             level: Some(LEVEL),
         };
         let compressor = Compressor::new(Measure::new(file), compression, default_threads());

@@ -6,7 +6,7 @@ use crateyard_spec::{ArchiveFormat, Attributes, Compression, Mode, Port};
 use toml::Spanned;
 
 use super::{BuildFields, DownloadedPart};
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 
 /// `[images.NAME]` or `[images.OF.variants.VARIANT]`. A variant has its image's fields where it has
 /// none of its own.
@@ -45,7 +45,7 @@ pub struct ImageFields {
     pub labels: Option<BTreeMap<String, String>>,
     pub stop_signal: Option<String>,
     pub health_check: Option<HealthCheck>,
-    pub platforms: Option<Vec<Spanned<Platform>>>,
+    pub platforms: Option<Vec<Spanned<TargetPlatform>>>,
     pub compression: Option<Compression>,
     pub tags: Option<Vec<String>>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{Content, Description, Download, DownloadedPart};
 use crate::own_part;
 use crate::problem::Problem;
-use crate::value::Platform;
+use crate::value::TargetPlatform;
 
 impl Description {
     /// Reports the downloads without a hash.
@@ -32,8 +32,9 @@ impl Description {
                 };
                 let known = part.downloads.iter().map(|it| it.architecture.as_deref());
                 let known: BTreeSet<Option<&str>> = known.collect();
-                let lacks =
-                    |it: &&Platform| !known.contains(&None) && !known.contains(&Some(it.debian()));
+                let lacks = |it: &&TargetPlatform| {
+                    !known.contains(&None) && !known.contains(&Some(it.debian()))
+                };
                 problems.extend(platforms.iter().filter(lacks).map(|platform| {
                     let architecture = platform.debian();
                     let said = match own_part::is_own(name) {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{accept, checked, report_repeated};
-use crate::model::DebianSource;
+use crate::model::AptSource;
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
@@ -15,7 +15,7 @@ use crate::{schema, value};
 const DEBIANS: [&str; 2] = ["debian", "debian-security"];
 
 /// Reads all archives.
-pub(super) fn read(fields: &Fields) -> BTreeMap<String, DebianSource> {
+pub(super) fn read(fields: &Fields) -> BTreeMap<String, AptSource> {
     super::named(fields, "sources", "debian.sources", read_one)
         .into_iter()
         .collect()
@@ -26,7 +26,7 @@ fn read_one(
     name: Spanned<String>,
     value: &Spanned<DeValue>,
     place: &str,
-) -> Option<(String, DebianSource)> {
+) -> Option<(String, AptSource)> {
     accept(reader, &name, source_name(name.get_ref()));
     let fields = reader.table(value, &schema::DEBIAN_SOURCE, place)?;
     let url = fields.required("url", fields.string("url"), "\"https://…\"");
@@ -50,7 +50,7 @@ fn read_one(
     }
     let suite = suite?;
     let components = components(&fields, &suite)?;
-    let source = DebianSource {
+    let source = AptSource {
         url: url?,
         suite: suite.into_inner(),
         components,

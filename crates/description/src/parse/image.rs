@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crateyard_spec::{Algorithm, Compression, Port};
+use crateyard_spec::{Compression, CompressionAlgorithm, Port};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -339,7 +339,7 @@ fn duration(fields: &Fields, name: &str) -> Option<u64> {
     Some(nanoseconds)
 }
 
-fn read_platforms(image: &Fields) -> Option<Vec<Spanned<value::Platform>>> {
+fn read_platforms(image: &Fields) -> Option<Vec<Spanned<value::TargetPlatform>>> {
     let texts = image.strings("platforms")?;
     if texts.is_empty() {
         let span = image.value("platforms").map_or(0..0, Spanned::span);
@@ -358,8 +358,15 @@ fn read_platforms(image: &Fields) -> Option<Vec<Spanned<value::Platform>>> {
 }
 
 fn read_compression(image: &Fields) -> Option<Compression> {
-    let names: Vec<&str> = Algorithm::ALL.iter().map(|it| it.name()).collect();
-    let named = |name: String| Algorithm::ALL.into_iter().find(|it| it.name() == name);
+    let names: Vec<&str> = CompressionAlgorithm::ALL
+        .iter()
+        .map(|it| it.name())
+        .collect();
+    let named = |name: String| {
+        CompressionAlgorithm::ALL
+            .into_iter()
+            .find(|it| it.name() == name)
+    };
     let value = image.value("compression")?;
     if !value.get_ref().is_table() {
         return choice(image, "compression", &names)

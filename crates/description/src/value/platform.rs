@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md#image-index-property-descriptions>
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Platform {
+pub struct TargetPlatform {
     /// Always `linux`.
     pub os: String,
     /// `amd64`, `arm64`, …
@@ -17,7 +17,7 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-impl Platform {
+impl TargetPlatform {
     /// Returns Debian's name of the architecture.
     pub fn debian(&self) -> &'static str {
         self.machine().debian
@@ -34,7 +34,7 @@ impl Platform {
     }
 
     /// Returns the platform of a Debian architecture.
-    pub fn of_debian(architecture: &str) -> Option<Platform> {
+    pub fn of_debian(architecture: &str) -> Option<TargetPlatform> {
         let machine = MACHINES.iter().find(|m| m.debian == architecture)?;
         platform(machine.platform).ok()
     }
@@ -46,7 +46,7 @@ impl Platform {
     }
 }
 
-impl std::fmt::Display for Platform {
+impl std::fmt::Display for TargetPlatform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         match &self.variant {
@@ -131,13 +131,13 @@ const MACHINES: &[Machine] = &[
 ];
 
 /// Reads a platform: `linux/amd64`, `linux/arm/v7`.
-pub(crate) fn platform(text: &str) -> Result<Platform, String> {
+pub(crate) fn platform(text: &str) -> Result<TargetPlatform, String> {
     if !MACHINES.iter().any(|machine| machine.platform == text) {
         let names: Vec<&str> = MACHINES.iter().map(|machine| machine.platform).collect();
         return Err(format!("is not a platform; there are {}", names.join(", ")));
     }
     let mut parts = text.split('/').map(str::to_string);
-    Ok(Platform {
+    Ok(TargetPlatform {
         os: parts.next().unwrap_or_default(),
         architecture: parts.next().unwrap_or_default(),
         variant: parts.next(),
@@ -145,7 +145,7 @@ pub(crate) fn platform(text: &str) -> Result<Platform, String> {
 }
 
 /// Returns the platform of a target as rustc names it: with GNU's C library, or with musl.
-pub(crate) fn rust_target(text: &str) -> Result<Platform, String> {
+pub(crate) fn rust_target(text: &str) -> Result<TargetPlatform, String> {
     let gnu = text.replacen("-linux-musl", "-linux-gnu", 1);
     let machine = MACHINES.iter().find(|machine| machine.rust == gnu);
     machine.map_or_else(

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crateyard_workspace::git::Repository;
+use crateyard_workspace::git::GitRepository;
 
 /// The directory of every workspace while a unit is built.
 const WORKSPACE: &str = "/workspace";
@@ -79,7 +79,7 @@ impl Sources {
     pub(super) fn of(workspace: &Path) -> Self {
         let place = workspace.canonicalize();
         let workspace = place.unwrap_or_else(|_| workspace.to_owned());
-        let top = Repository::of(&workspace).map(|repository| repository.top);
+        let top = GitRepository::of(&workspace).map(|repository| repository.top);
         let below = top.and_then(|top| workspace.strip_prefix(top).ok().map(Path::to_owned));
         Self {
             below: below.unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crateyard_oci::{Algorithm, Digest, Hasher};
+use crateyard_oci::{Digest, DigestAlgorithm, Hasher};
 
 use crate::spec::SourceInput;
 use crate::{Error, Result};
@@ -72,7 +72,7 @@ fn add(path: &str, from: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
 
 fn of_file(path: &Path) -> Result<Digest> {
     let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = std::io::Read::read(&mut file, &mut buffer);

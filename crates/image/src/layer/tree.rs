@@ -15,7 +15,7 @@ use super::spool::Spool;
 use crate::auditable::{HEADER, Patch};
 use crate::spec::{EntryKind, EntryRecord, Mode, SPECIAL_DIRECTORIES};
 use crate::{Error, Result};
-use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
+use crateyard_oci::{Digest, DigestAlgorithm, digest::HashingReader};
 
 /// The prefix that marks deletions in layers.
 pub(crate) const WHITEOUT: &str = ".wh.";
@@ -316,7 +316,7 @@ fn unmarked(marker: &str) -> String {
 
 /// Returns the digest of a file in its form in the layer.
 fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
-    let mut reader = HashingReader::new(node.reader(spool)?, Algorithm::Sha256);
+    let mut reader = HashingReader::new(node.reader(spool)?, DigestAlgorithm::Sha256);
     io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", Path::new(&*node.origin)))?;
     let (_, digest, _) = reader.finish();
     Ok(digest)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crateyard_oci::{
-    EmptyObject, ExecutionConfig, Healthcheck, History, ImageConfig, RootFs, annotation,
+    EmptyObject, ExecutionConfig, HealthcheckConfig, History, ImageConfig, RootFs, annotation,
 };
 
 use super::{Base, Layer};
@@ -192,12 +192,12 @@ fn stop_signal(spec: &Config) -> Result<Option<String>> {
     ))
 }
 
-fn healthcheck(spec: &Config) -> Result<Option<Healthcheck>> {
+fn healthcheck(spec: &Config) -> Result<Option<HealthcheckConfig>> {
     let Some(check) = &spec.healthcheck else {
         return Ok(None);
     };
     check_test(check)?;
-    Ok(Some(Healthcheck {
+    Ok(Some(HealthcheckConfig {
         test: Some(check.test.clone()),
         interval: check.interval,
         timeout: check.timeout,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crateyard_oci::digest::HashingReader;
-use crateyard_oci::{Algorithm, Descriptor, Digest, Index, Layout, LayoutMarker};
+use crateyard_oci::{Descriptor, Digest, DigestAlgorithm, Index, Layout, LayoutMarker};
 
 use crate::output::{self, OutputDir};
 use crate::{Error, Result};
@@ -60,7 +60,7 @@ impl Writer {
         if path.exists() {
             return Ok(());
         }
-        if descriptor.digest.algorithm() != Algorithm::Sha256 {
+        if descriptor.digest.algorithm() != DigestAlgorithm::Sha256 {
             let blobs = path.parent().unwrap_or(&path);
             fs::create_dir_all(blobs).map_err(Error::io("create", blobs))?;
         }

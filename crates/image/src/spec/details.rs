@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DebianPackage, Version};
+use super::{DebianPackage, FormatVersion};
 use crate::license::License;
 
 /// The packages of a layer.
@@ -10,7 +10,7 @@ use crate::license::License;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerPackages {
     /// Always 1.
-    pub version: Version,
+    pub version: FormatVersion,
     /// The packages whose files are in the layer, sorted.
     pub packages: Vec<PackageDetails>,
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crateyard_oci::{
-    Algorithm, Budget, Descriptor, Digest,
+    Budget, Descriptor, Digest, DigestAlgorithm,
     digest::HashingReader,
     media_type,
     tar::{self, Entry, Kind},
@@ -49,7 +49,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        let mut hashing = HashingReader::new(tar, Algorithm::Sha256);
+        let mut hashing = HashingReader::new(tar, DigestAlgorithm::Sha256);
         let mut entries = Entries {
             subject,
             paths: HashMap::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crateyard_oci::{Descriptor, Digest, Document, Version};
+use crateyard_oci::{Descriptor, Digest, Document, TagOrDigest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Push;
@@ -78,20 +78,20 @@ impl Push<'_> {
             self.repository.add_referrers(subject, referrers).await?;
         }
         for tag in &missing.tags {
-            self.put(&Version::Tag(tag.clone()), root).await?;
+            self.put(&TagOrDigest::Tag(tag.clone()), root).await?;
         }
         Ok(())
     }
 
     async fn put_by_digest(&self, manifest: &Document) -> Result<bool, Error> {
-        self.put(&Version::Digest(manifest.digest.clone()), manifest)
+        self.put(&TagOrDigest::Digest(manifest.digest.clone()), manifest)
             .await
     }
 
     /// Stores a manifest, and returns whether the registry lists it as a referrer. A registry may
     /// not see a new blob yet, or may have lost one since it was asked. Then this waits, asks
     /// again, and sends again.
-    async fn put(&self, version: &Version, manifest: &Document) -> Result<bool, Error> {
+    async fn put(&self, version: &TagOrDigest, manifest: &Document) -> Result<bool, Error> {
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
         let mut failed = 0;
@@ -119,7 +119,7 @@ impl Push<'_> {
             let Some(child) = known.into_iter().find(|it| it.digest == child.digest) else {
                 continue;
             };
-            let version = Version::Digest(child.digest.clone());
+            let version = TagOrDigest::Digest(child.digest.clone());
             if all || self.repository.resolve(&version).await?.is_none() {
                 Box::pin(self.put(&version, child)).await?;
             }

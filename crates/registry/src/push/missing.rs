@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crateyard_oci::{Digest, Document, Version};
+use crateyard_oci::{Digest, Document, TagOrDigest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Push, QUESTIONS};
@@ -32,7 +32,7 @@ impl<'a> Push<'a> {
         let root = &tree.root.digest;
         let stale = stream::iter(tags.iter().cloned())
             .map(|tag| async move {
-                let resolved = repository.resolve(&Version::Tag(tag.clone())).await?;
+                let resolved = repository.resolve(&TagOrDigest::Tag(tag.clone())).await?;
                 Ok::<_, Error>((
                     tag,
                     resolved.is_none_or(|resolved| resolved.digest != *root),
@@ -79,7 +79,7 @@ impl<'a> Push<'a> {
     async fn lacking<'m>(&self, manifests: &'m [Document]) -> Result<Vec<&'m Document>, Error> {
         stream::iter(manifests)
             .map(|manifest| async move {
-                let version = Version::Digest(manifest.digest.clone());
+                let version = TagOrDigest::Digest(manifest.digest.clone());
                 let is_there = self.repository.resolve(&version).await?.is_some();
                 Ok::<_, Error>((!is_there).then_some(manifest))
             })

@@ -24,7 +24,7 @@ pub struct Report {
     /// Whether the registry already had everything.
     pub unchanged: bool,
     /// The numbers of blobs.
-    pub blobs: Blobs,
+    pub blobs: BlobCounts,
     /// The numbers of manifests and indexes, referrers included.
     pub manifests: Manifests,
     /// The blobs that were mounted or uploaded.
@@ -43,7 +43,7 @@ pub struct Report {
 
 /// The blobs of an image, counted by how they got to the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Blobs {
+pub struct BlobCounts {
     /// How many the repository had.
     pub existing: u64,
     /// How many the registry mounted from another repository.
@@ -131,7 +131,7 @@ impl Push<'_> {
             media_type: self.tree.root.media_type.clone(),
             dry_run: self.options.dry_run,
             unchanged: false,
-            blobs: Blobs::default(),
+            blobs: BlobCounts::default(),
             manifests: Manifests::default(),
             transfers: Vec::new(),
             bytes_sent: 0,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crateyard_oci::{Digest, Document, ParseDigestError, Version, media_type};
+use crateyard_oci::{Digest, Document, ParseDigestError, TagOrDigest, media_type};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 
@@ -36,7 +36,7 @@ impl Repository {
     ///
     /// # Errors
     /// Fails if the registry refuses or cannot be reached.
-    pub async fn resolve(&self, version: &Version) -> Result<Option<Resolved>, Error> {
+    pub async fn resolve(&self, version: &TagOrDigest) -> Result<Option<Resolved>, Error> {
         let refuses_head = &self.transport.limits.refuses_head;
         if refuses_head.load(Ordering::Relaxed) {
             return self.resolve_by_get(version).await;
@@ -61,7 +61,7 @@ impl Repository {
 
     async fn resolve_by_header(
         &self,
-        version: &Version,
+        version: &TagOrDigest,
         reply: Reply,
     ) -> Result<Option<Resolved>, Error> {
         match (reply.header(CONTENT_DIGEST), version) {
@@ -71,15 +71,15 @@ impl Repository {
                 })?;
                 Ok(Some(Resolved { digest }))
             }
-            (None, Version::Digest(digest)) => Ok(Some(Resolved {
+            (None, TagOrDigest::Digest(digest)) => Ok(Some(Resolved {
                 digest: digest.clone(),
             })),
             // The header is optional, so fetch the manifest and hash it.
-            (None, Version::Tag(_)) => self.resolve_by_get(version).await,
+            (None, TagOrDigest::Tag(_)) => self.resolve_by_get(version).await,
         }
     }
 
-    async fn resolve_by_get(&self, version: &Version) -> Result<Option<Resolved>, Error> {
+    async fn resolve_by_get(&self, version: &TagOrDigest) -> Result<Option<Resolved>, Error> {
         let manifest = self.manifest(version).await?;
         Ok(manifest.map(|it| Resolved { digest: it.digest }))
     }
@@ -88,15 +88,15 @@ impl Repository {
     ///
     /// # Errors
     /// Fails if the registry refuses, cannot be reached, or sends something else.
-    pub async fn manifest(&self, version: &Version) -> Result<Option<Document>, Error> {
+    pub async fn manifest(&self, version: &TagOrDigest) -> Result<Option<Document>, Error> {
         let call = self.manifest_call(Method::GET, version);
         let Some(small) = self.get_small(&call).await? else {
             return Ok(None);
         };
         let wrong = |detail: String| self.contradiction_of(small.request.clone(), detail);
         let expected = match version {
-            Version::Digest(digest) => Some(digest.clone()),
-            Version::Tag(_) => small
+            TagOrDigest::Digest(digest) => Some(digest.clone()),
+            TagOrDigest::Tag(_) => small
                 .announced
                 .as_deref()
                 .and_then(|text| text.parse().ok()),
@@ -120,7 +120,7 @@ impl Repository {
     /// Fails if the registry refuses, cannot be reached, or stores it under another digest.
     pub(crate) async fn put_manifest(
         &self,
-        version: &Version,
+        version: &TagOrDigest,
         manifest: &Document,
     ) -> Result<Put, Error> {
         let mut call = self.manifest_call(Method::PUT, version);
@@ -146,7 +146,7 @@ impl Repository {
         Err(refusal.await)
     }
 
-    fn manifest_call(&self, method: Method, version: &Version) -> Call {
+    fn manifest_call(&self, method: Method, version: &TagOrDigest) -> Call {
         let is_put = method == Method::PUT;
         let call = self.call(method, &format!("manifests/{version}"), Some(version));
         match is_put {

@@ -1,7 +1,7 @@
 //! Lists of referrers: the documents and signatures that name an image as their subject.
 
 use bytes::Bytes;
-use crateyard_oci::{Budget, Descriptor, Digest, Document, Version, media_type};
+use crateyard_oci::{Budget, Descriptor, Digest, Document, TagOrDigest, media_type};
 use reqwest::{Method, StatusCode};
 
 use super::{Put, Repository, Small};
@@ -36,7 +36,9 @@ impl Repository {
                 return Ok((listed, ReferrersKeeper::Registry));
             }
         }
-        let index = self.manifest(&Version::Tag(referrers_tag(subject))).await?;
+        let index = self
+            .manifest(&TagOrDigest::Tag(referrers_tag(subject)))
+            .await?;
         Ok((
             index.map(|index| index.manifests).unwrap_or_default(),
             ReferrersKeeper::Tag,
@@ -128,7 +130,9 @@ impl Repository {
         let index = Document::parse(bytes, digest, Some(media_type::INDEX))
             .map_err(|reason| self.contradiction_of("referrers index".to_owned(), reason))?;
         let tag = referrers_tag(subject);
-        let put = self.put_manifest(&Version::Tag(tag.clone()), &index).await;
+        let put = self
+            .put_manifest(&TagOrDigest::Tag(tag.clone()), &index)
+            .await;
         match put.map_err(|error| fixed(error, &tag, before))? {
             Put::Stored { .. } => Ok(()),
             Put::Lacks(trouble) => {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crateyard_oci::{Digest, Version};
+use crateyard_oci::{Digest, TagOrDigest};
 use crateyard_registry::push::{self, How};
 use crateyard_registry::{Source, pull};
 use crateyard_testing::need;
@@ -102,7 +102,7 @@ fn an_edit_sends_only_the_layer_and_the_config() {
         let manifest = client
             .repository(&target)
             .unwrap()
-            .manifest(&Version::Tag("v1".into()))
+            .manifest(&TagOrDigest::Tag("v1".into()))
             .await;
         assert_eq!(manifest.unwrap().unwrap().digest.as_str(), image["digest"]);
     });

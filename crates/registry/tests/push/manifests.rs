@@ -14,7 +14,7 @@ fn documents_are_attached_to_a_source_that_does_not_have_them() {
             .await
             .unwrap();
         let repository = client.repository(&target).unwrap();
-        let version = crateyard_oci::Version::Digest(pushed.digest.clone());
+        let version = crateyard_oci::TagOrDigest::Digest(pushed.digest.clone());
         let subject = repository
             .manifest(&version)
             .await

@@ -10,7 +10,7 @@ use crateyard_terminal::note;
 use super::said::Host;
 use super::{Args, Texts};
 use crate::rollout::compose::{self, Kept};
-use crate::rollout::quadlet::{self, Unit, Units};
+use crate::rollout::quadlet::{self, QuadletUnit, Units};
 
 /// Deploys compose files and units of this machine. `all` are those that the manifests have.
 pub(super) fn deploy(args: &Args, texts: &Texts, all: &Texts) -> Result<Vec<Host>> {
@@ -52,7 +52,7 @@ fn keep(args: &Args, texts: &[(PathBuf, String)]) -> Result<()> {
 }
 
 /// Installs the units that differ from the installed ones, and starts what is affected.
-fn install(args: &Args, texts: &[Unit], all: &[Unit]) -> Result<Vec<Host>> {
+fn install(args: &Args, texts: &[QuadletUnit], all: &[QuadletUnit]) -> Result<Vec<Host>> {
     if texts.is_empty() {
         return Ok(Vec::new());
     }
@@ -98,18 +98,18 @@ fn install(args: &Args, texts: &[Unit], all: &[Unit]) -> Result<Vec<Host>> {
 }
 
 /// Returns the units as they are after this run: `texts`, and the others of `all`.
-fn after(texts: &[Unit], all: &[Unit]) -> Files {
-    let is_other = |unit: &&Unit| !texts.iter().any(|it| it.name == unit.name);
+fn after(texts: &[QuadletUnit], all: &[QuadletUnit]) -> Files {
+    let is_other = |unit: &&QuadletUnit| !texts.iter().any(|it| it.name == unit.name);
     quadlet::files(texts.iter().chain(all.iter().filter(is_other)))
 }
 
 /// Returns the networks and volumes that a changed unit describes, and that podman has made under
 /// the same name by the installed one.
-fn lasting(units: &Units, texts: &[Unit], files: &Files) -> Result<BTreeSet<Lasting>> {
+fn lasting(units: &Units, texts: &[QuadletUnit], files: &Files) -> Result<BTreeSet<Lasting>> {
     let mut installed = Vec::new();
     for unit in texts {
         if let Some(text) = units.installed(&unit.name)? {
-            installed.push(Unit {
+            installed.push(QuadletUnit {
                 source: unit.source.clone(),
                 name: unit.name.clone(),
                 text: String::from_utf8_lossy(&text).into_owned(),
@@ -117,7 +117,7 @@ fn lasting(units: &Units, texts: &[Unit], files: &Files) -> Result<BTreeSet<Last
         }
     }
     let before = quadlet::files(&installed).all_lasting();
-    let differs = |unit: &&Unit| {
+    let differs = |unit: &&QuadletUnit| {
         let old = installed.iter().find(|it| it.name == unit.name);
         old.is_none_or(|old| old.text != unit.text)
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crateyard_debian::apt::Source;
 use crateyard_debian::keys::{Keys, MACHINE_KEYRINGS};
 use crateyard_debian::lock::Suite;
-use crateyard_description::{DebianSource, Description};
+use crateyard_description::{AptSource, Description};
 
 /// Returns the suites of these archives, by name.
 pub fn suites(description: &Description) -> impl Iterator<Item = Suite> {
@@ -39,7 +39,7 @@ pub fn keys(description: &Description, workspace: &Path) -> Result<BTreeMap<Stri
         .collect()
 }
 
-fn keys_of(source: &DebianSource, workspace: &Path) -> Result<Keys> {
+fn keys_of(source: &AptSource, workspace: &Path) -> Result<Keys> {
     let fingerprint = source.fingerprint.as_deref();
     let Some(file) = &source.key else {
         let fingerprint = fingerprint.unwrap_or_default();

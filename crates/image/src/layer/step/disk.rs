@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
+use crateyard_oci::{Digest, DigestAlgorithm, digest::HashingReader};
 use rustix::io::Errno;
 
 use super::unpack::MODE;
@@ -72,7 +72,7 @@ pub(super) fn refuse_attributes(path: &str, place: &Path) -> Result<()> {
 pub(super) fn read(place: &Path) -> Result<(Vec<u8>, Digest)> {
     let failed = || Error::io("read", place);
     let file = fs::File::open(place).map_err(failed())?;
-    let mut reader = HashingReader::new(file, Algorithm::Sha256);
+    let mut reader = HashingReader::new(file, DigestAlgorithm::Sha256);
     let mut head = Vec::new();
     reader
         .by_ref()
