@@ -13,9 +13,11 @@ use tempfile::TempDir;
 
 /// The default number of edits.
 const EDITS: usize = 20;
-/// The variables with the number of edits and the seed of the random numbers.
+/// The variables with the number of edits, the seed of the random numbers, and the first edit to
+/// check. Those before it are made and committed only, so a long run can go on where it ended.
 const HOW_MANY: &str = "CRATEYARD_EDITS";
 const SEED: &str = "CRATEYARD_SEED";
+const FIRST: &str = "CRATEYARD_FIRST_EDIT";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -339,12 +341,22 @@ fn any_edit() -> Result<()> {
     let variable = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let count = variable(HOW_MANY).unwrap_or(EDITS as u64) as usize;
     let seed = variable(SEED).unwrap_or_else(|| fastrand::u64(..));
-    println!("affected: {count} edits, {SEED}={seed}");
+    let first = variable(FIRST).unwrap_or(0) as usize;
+    ensure!(
+        first < count,
+        "{FIRST} is {first}, and there are {count} edits"
+    );
+    println!("affected: edits {first} to {}, {SEED}={seed}", count - 1);
     let mut random = fastrand::Rng::with_seed(seed);
     let shop = Shop::new()?;
+    for number in 0..first {
+        shop.edit(&mut random, number)?;
+        commit(shop.path())?;
+    }
+    let count = count - first;
     let mut before = shop.evaluate()?;
     let (mut touching, mut named) = (0, 0);
-    for number in 0..count {
+    for number in first..first + count {
         let what = shop.edit(&mut random, number)?;
         let after = shop.evaluate()?;
         let found = shop.affected().with_context(|| what.clone())?;

@@ -1,9 +1,11 @@
 //! Advice on failures with a known remedy.
 
+mod downloader;
 mod missing;
 mod network;
 mod pairs;
 mod paths;
+mod sources;
 mod words;
 
 use crate::run::Request;
@@ -23,12 +25,14 @@ pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
     let failure = Failure::of(request, said)?;
     failure
         .network()
+        .or_else(|| failure.named_downloader())
         .or_else(|| failure.revision())
         .or_else(|| failure.variable())
         .or_else(|| failure.workspace())
         .or_else(|| failure.named_files())
         .or_else(|| failure.unlinked())
         .or_else(|| failure.debian())
+        .or_else(|| failure.started_downloader())
         .or_else(|| failure.files_in_sources())
 }
 
@@ -160,7 +164,7 @@ mod tests {
     }
 
     /// Makes a package in a directory of its own, so that the test sees nothing of the machine.
-    fn package(build: &str) -> (tempfile::TempDir, Request) {
+    pub(super) fn package(build: &str) -> (tempfile::TempDir, Request) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("build.rs"), build).unwrap();
         let request = request("app", directory.path().to_str().unwrap(), &[]);
@@ -253,6 +257,40 @@ mod tests {
         ];
         assert_says(&hint, &wanted);
         assert!(!hint.contains("documentation"), "{hint}");
+    }
+
+    #[test]
+    fn each_client_is_understood() {
+        let (_directory, request) = package("fn main() {}");
+        for said in [
+            // getaddrinfo by glibc and musl, behind ureq, minreq, reqwest, attohttpc, Python, Node.js
+            "failed to lookup address information: Temporary failure in name resolution",
+            "failed to lookup address information: Name does not resolve",
+            "https://example.org/a: Dns Failed: resolve dns name 'example.org:443'",
+            "io: failed to lookup address information: Try again",
+            "Transport(Transport { kind: Dns, message: None })\nDNS lookup failed",
+            "Custom { kind: HostNotFound }",
+            "hyper::Error(Connect, ConnectError(\"dns error\", \"failed to lookup address\"))",
+            "reqwest::Error { kind: Request, source: TimedOut }: error sending request",
+            "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
+            "socket.gaierror: [Errno -2] Name or service not known",
+            "Error: getaddrinfo EAI_AGAIN example.org",
+            "dial tcp: lookup example.org on [::1]:53: no such host",
+            "failed to resolve address for example.org: Temporary failure",
+            "curl: (7) Couldn't connect to server",
+            "wget: unable to resolve host address 'example.org'",
+            "connect: No route to host (os error 113)",
+        ] {
+            let text = hint(&request, said).unwrap_or_else(|| panic!("no hint on {said:?}"));
+            assert!(text.contains("tries the network"), "{said}: {text}");
+        }
+        for said in [
+            "error[E0433]: failed to resolve: use of undeclared crate or module `http`",
+            "undefined reference to `getaddrinfo'",
+            "FileNotFound",
+        ] {
+            assert_eq!(hint(&request, said), None, "{said}");
+        }
     }
 
     #[test]

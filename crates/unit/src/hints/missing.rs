@@ -4,11 +4,10 @@ use super::{Failure, paths, words};
 use crate::Action;
 use crate::source::WORKSPACE;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Messages of programs that miss a file.
-const NOT_FOUND: [&str; 4] = ["No such file", "NotFound", "not found", "does not exist"];
+pub(super) const NOT_FOUND: [&str; 4] = ["No such file", "NotFound", "not found", "does not exist"];
 
 /// Messages of Cargo about a member without its workspace.
 const NO_WORKSPACE: [&str; 3] = [
@@ -121,6 +120,10 @@ impl Failure<'_> {
         {
             return None;
         }
+        // Another repository is not the workspace's revision.
+        if self.downloads_by_git() {
+            return None;
+        }
         let calls = |source: &String| source.contains("Command::new(\"git\")");
         // A compiler runs no code of the crate that it compiles.
         let is_compiled = matches!(self.request.unit.action, Action::Compile { .. });
@@ -169,43 +172,5 @@ impl Failure<'_> {
             }
         }
         names
-    }
-
-    /// Returns the sources of the build script that runs, or of the crate that is compiled or
-    /// tested.
-    pub(super) fn sources(&self) -> Vec<String> {
-        let directory = Path::new(&self.request.unit.source_dir);
-        match self.request.unit.action {
-            Action::RunBuildScript { .. } => {
-                let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
-                let named = words::quoted_after(&manifest, &["build = \""]);
-                let script = named.first().copied().unwrap_or("build.rs");
-                fs::read_to_string(directory.join(script))
-                    .into_iter()
-                    .collect()
-            }
-            _ => {
-                let mut found = Vec::new();
-                for folder in ["src", "tests"] {
-                    collect_sources(&directory.join(folder), &mut found);
-                }
-                found
-            }
-        }
-    }
-}
-
-/// Collects the texts of all Rust files below a directory. Skips files that can't be read, because
-/// they explain nothing.
-fn collect_sources(directory: &Path, found: &mut Vec<String>) {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            collect_sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.extend(fs::read_to_string(&path));
-        }
     }
 }

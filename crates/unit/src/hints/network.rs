@@ -4,31 +4,56 @@
 use std::collections::BTreeMap;
 
 use super::pairs::{Pairs, pairs};
-use super::{Failure, words};
+use super::{Failure, downloader, words};
 use crate::Action;
 
-/// Messages of programs that can't reach the network.
-const SIGNS: [&str; 12] = [
-    "Network is unreachable",
-    "Network unreachable",
-    "NetworkUnreachable",
-    "Could not resolve host",
-    "Couldn't resolve host",
-    "failed to lookup address",
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "dns error",
+/// Words of programs that can't reach the network, in lower case.
+const SIGNS: [&str; 29] = [
+    // The kernel's errors, by their texts and as Rust and Node.js name them.
+    "network is unreachable",
+    "network unreachable",
+    "networkunreachable",
+    "connect enetunreach",
+    "no route to host",
+    "hostunreachable",
+    // The C library's errors about names: glibc's, musl's, and Node.js's and Python's words.
+    "temporary failure in name resolution",
+    "name or service not known",
+    "no address associated with hostname",
+    "name does not resolve",
+    "getaddrinfo e",
+    "gaierror",
+    // Resolvers and clients. "failed to resolve" alone is rustc's.
+    "could not resolve host",
+    "couldn't resolve host",
     "unable to resolve host",
-    "Failed to connect to",
-    "error sending request for url",
+    "failed to resolve host",
+    "failed to resolve address",
+    "failed to lookup address",
+    "no such host",
+    "hostnotfound",
+    "dns error",
+    "dns failed",
+    "dns lookup",
+    "failed to connect to",
+    "couldn't connect to server",
+    "could not connect to server",
+    "error trying to connect",
+    "error sending request",
+    "tcp connect error",
 ];
 
-/// Words in front of the name of a host.
-const HOSTS: [&str; 4] = [
-    "Could not resolve host: ",
-    "Couldn't resolve host: ",
+/// Words in front of the name of a host, in lower case.
+const HOSTS: [&str; 9] = [
+    "could not resolve host: ",
+    "couldn't resolve host: ",
     "unable to resolve host address \u{2018}",
-    "Failed to connect to ",
+    "unable to resolve host address '",
+    "failed to resolve address for ",
+    "getaddrinfo enotfound ",
+    "getaddrinfo eai_again ",
+    "resolve dns name '",
+    "failed to connect to ",
 ];
 
 /// The number of addresses that a message names.
@@ -49,9 +74,13 @@ struct Wanted {
 impl Failure<'_> {
     /// Explains a failed download.
     pub(super) fn network(&self) -> Option<String> {
-        if !self.says_any(&SIGNS) {
-            return None;
-        }
+        let said = self.said.to_ascii_lowercase();
+        let says = SIGNS.iter().any(|sign| said.contains(sign));
+        says.then(|| self.pin_downloads("tries the network, which no unit has"))
+    }
+
+    /// Says that the package `tries` something, and how to have the files before the build.
+    pub(super) fn pin_downloads(&self, tries: &str) -> String {
         let package = self.package;
         let addresses = self.addresses();
         let named = &addresses[..addresses.len().min(NAMED)];
@@ -69,26 +98,35 @@ impl Failure<'_> {
                  each"
             }
         };
-        Some(format!(
-            "{package} tries the network, which no unit has{wants}. Let `assemble lock` pin \
-             {them}: {}.{} Add these lines to images.toml and run `assemble lock`:\n\n{}",
+        format!(
+            "{package} {tries}{wants}. Let `assemble lock` pin {them}: {}.{} Add these lines to \
+             images.toml and run `assemble lock`:\n\n{}",
             self.about_variables(&files, &variables),
             about_mirrors(&files),
             self.lines(&files)
-        ))
+        )
     }
 
     /// Returns the addresses of the wanted files: those in the output of the program, or else those
     /// in its sources, or else names of hosts.
-    fn addresses(&self) -> Vec<String> {
+    pub(super) fn addresses(&self) -> Vec<String> {
         let mut found: Vec<String> = words::addresses(self.said);
         if found.is_empty() {
-            let code = self.code();
-            let quoted = code.iter().flat_map(|code| words::quoted_addresses(code));
-            found = quoted.map(|(_, address)| address).collect();
+            for code in self.code() {
+                let quoted = words::quoted_addresses(&code).into_iter();
+                found.extend(quoted.map(|(_, address)| address));
+                found.extend(downloader::addresses(&code));
+            }
         }
         if found.is_empty() {
-            found = words::names_after(self.said, &HOSTS);
+            let scripts = self.scripts();
+            found = scripts
+                .iter()
+                .flat_map(|text| words::addresses(text))
+                .collect();
+        }
+        if found.is_empty() {
+            found = words::names_after(&self.said.to_ascii_lowercase(), &HOSTS);
         }
         let mut known = Vec::new();
         for address in found {
@@ -97,21 +135,6 @@ impl Failure<'_> {
             }
         }
         known
-    }
-
-    /// Returns the sources without lines that are comments.
-    fn code(&self) -> Vec<String> {
-        let is_code = |line: &&str| !line.trim_start().starts_with("//");
-        let sources = self.sources().into_iter();
-        sources
-            .map(|source| {
-                source
-                    .lines()
-                    .filter(is_code)
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            })
-            .collect()
     }
 
     /// Gives each file a part, a place of its own and the variable that the sources tie to it.

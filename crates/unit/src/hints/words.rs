@@ -73,6 +73,27 @@ pub(super) fn names_after(said: &str, openings: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Whether a text names a program: a whole word that is no part of a path or of a file's name.
+pub(super) fn names_program(text: &str, program: &str) -> bool {
+    let is_of_word = |c: char| c.is_alphanumeric() || "-_".contains(c);
+    text.match_indices(program).any(|(at, _)| {
+        let mut after = text[at + program.len()..].chars();
+        let goes_on = match after.next() {
+            Some('.') => after.next().is_some_and(is_of_word),
+            Some(next) => is_of_word(next) || next == '/',
+            None => false,
+        };
+        !goes_on && !text[..at].chars().next_back().is_some_and(is_of_word)
+    })
+}
+
+/// Whether a Rust source has a string that is a program, or a command that begins with it.
+pub(super) fn starts_program(source: &str, program: &str) -> bool {
+    ["\"", " "]
+        .iter()
+        .any(|end| source.contains(&format!("\"{program}{end}")))
+}
+
 /// Returns the name of the file at an address.
 pub(super) fn file_of(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://")?;
