@@ -10,10 +10,12 @@ mod record;
 mod rollback;
 mod settled;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 pub use differences::ImageChange;
-pub use object::{Key, list, objects, place};
+pub use object::{Key, expect_once, in_order, list, objects, place};
 pub use record::{ANNOTATION, with_kept, with_record};
 pub use rollback::{Restored, rollback};
 
@@ -48,6 +50,9 @@ pub struct Step {
     pub wanted: Value,
     /// The object that the cluster has.
     pub live: Option<Value>,
+    /// Whether the cluster's object has to be deleted first, because the server refuses to change
+    /// it.
+    pub recreate: bool,
 }
 
 impl Step {
@@ -61,8 +66,13 @@ impl Step {
 }
 
 /// Compares the wanted objects with the live ones, and with those that would result (`kubectl apply
-/// --dry-run=server`).
-pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
+/// --dry-run=server`). The server refuses to change those in `recreate`, so they have no result.
+pub fn plan(
+    wanted: Vec<Value>,
+    live: &[Value],
+    would: &[Value],
+    recreate: &BTreeSet<Key>,
+) -> Vec<Step> {
     let find = |all: &[Value], key: &Key| {
         let found = all.iter().find(|one| Key::of(one).as_ref() == Some(key));
         found.cloned()
@@ -70,9 +80,14 @@ pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
     let step = |wanted: Value| {
         let key = Key::of(&wanted)?;
         let live = find(live, &key);
+        let recreate = recreate.contains(&key);
         let change = match (&live, find(would, &key)) {
             (None, _) => Change::Create,
             (Some(live), Some(would)) => differences::between(live, &would),
+            // The server has not filled in its defaults, so only the wanted fields count.
+            (Some(live), None) if recreate => {
+                differences::between(&fields::shaped(live, &wanted), &wanted)
+            }
             (Some(_), None) => Change::None,
         };
         Some(Step {
@@ -80,6 +95,7 @@ pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
             change,
             wanted,
             live,
+            recreate,
         })
     };
     wanted.into_iter().filter_map(step).collect()

@@ -38,6 +38,10 @@ fn served(image: &str, time: &str) -> Value {
     object
 }
 
+fn none() -> std::collections::BTreeSet<Key> {
+    std::collections::BTreeSet::new()
+}
+
 fn previous_of(object: &Value) -> Value {
     let text = object["metadata"]["annotations"][cluster::ANNOTATION]
         .as_str()
@@ -51,7 +55,7 @@ fn what_the_server_adds_is_no_difference() {
     let mut would = live.clone();
     would["metadata"]["managedFields"] = json!([]);
     would["metadata"]["resourceVersion"] = json!("9");
-    let steps = plan(vec![deployment("app:1")], &[live], &[would]);
+    let steps = plan(vec![deployment("app:1")], &[live], &[would], &none());
     assert_eq!(steps[0].change, Change::None);
 }
 
@@ -60,7 +64,7 @@ fn images_and_other_fields_are_told_apart() {
     let live = served("app:1", "2026-01-01T00:00:00Z");
     let mut would = served("app:2", "2026-01-01T00:00:00Z");
     would["spec"]["replicas"] = json!(3);
-    let steps = plan(vec![deployment("app:2")], &[live], &[would]);
+    let steps = plan(vec![deployment("app:2")], &[live], &[would], &none());
     let Change::Update { images, fields } = &steps[0].change else {
         panic!("{:?}", steps[0].change);
     };
@@ -71,7 +75,7 @@ fn images_and_other_fields_are_told_apart() {
     );
     assert_eq!(images[0].after, "app:2");
     assert_eq!(fields, &["spec.replicas"]);
-    let missing = plan(vec![deployment("app:2")], &[], &[]);
+    let missing = plan(vec![deployment("app:2")], &[], &[], &none());
     assert_eq!(missing[0].change, Change::Create);
 }
 

@@ -7,7 +7,7 @@
 mod apply;
 mod discovery;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -33,6 +33,8 @@ struct State {
     version: u64,
     /// The paths of written objects, in order. Dry runs do not count.
     written: Vec<String>,
+    /// Namespaces that are not there until an object makes them.
+    absent: BTreeSet<String>,
 }
 
 #[derive(Clone, Default)]
@@ -84,6 +86,22 @@ impl Cluster {
         state.objects.get(path).map(Object::shown)
     }
 
+    /// Takes a namespace away: the cluster accepts no object in it until somebody creates it.
+    pub fn lacks(&self, namespace: &str) {
+        self.state
+            .lock()
+            .unwrap()
+            .absent
+            .insert(namespace.to_owned());
+    }
+
+    /// Sets a field of an object's status, as a controller does.
+    pub fn report(&self, path: &str, field: &str, value: Value) {
+        let mut state = self.state.lock().unwrap();
+        let object = state.objects.get_mut(path).unwrap();
+        object.value["status"][field] = value;
+    }
+
     /// Writes fields of an object as another manager.
     pub fn write_as(&self, manager: &str, path: &str, fields: &Value) {
         let mut state = self.state.lock().unwrap();
@@ -117,8 +135,38 @@ impl State {
                 let manager = manager.unwrap_or("unknown");
                 self.patch(path, &object, manager, has("force=true"), has("dryRun=All"))
             }
+            "DELETE" if self.objects.remove(path).is_some() => {
+                self.written.push(path.to_owned());
+                ok(&json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))
+            }
             _ => status(404, "NotFound", &format!("{path} not found")),
         }
+    }
+
+    /// Returns the reason why a server refuses an object, whoever sends it.
+    fn refusal(&self, path: &str, before: &Value, config: &Value) -> Option<Answer> {
+        let name = &config["metadata"]["name"];
+        let space = path
+            .split("/namespaces/")
+            .nth(1)
+            .and_then(|rest| rest.split_once('/'));
+        if let Some((space, _)) = space.filter(|(space, _)| self.absent.contains(*space)) {
+            let message = format!("namespaces {space:?} not found");
+            return Some(status(404, "NotFound", &message));
+        }
+        let refuse = |reason: &str| {
+            let message = format!("{} {name} is invalid: {reason}", config["kind"]);
+            Some(status(422, "Invalid", &message))
+        };
+        let replicas = &config["spec"]["replicas"];
+        if replicas.as_i64().is_some_and(|number| number < 0) {
+            return refuse("spec.replicas: must be greater than or equal to 0");
+        }
+        let template = |object: &Value| object["spec"]["template"].clone();
+        if config["kind"] == "Job" && !before.is_null() && template(before) != template(config) {
+            return refuse("spec.template: Invalid value: {}: field is immutable");
+        }
+        None
     }
 
     fn patch(
@@ -130,11 +178,17 @@ impl State {
         dry: bool,
     ) -> Answer {
         let before = self.objects.get(path).cloned().unwrap_or_default();
+        if let Some(refusal) = self.refusal(path, &before.value, config) {
+            return refusal;
+        }
         match before.applied(config, manager, force, self.version + 1) {
             Err(Conflict(message)) => status(409, "Conflict", &message),
             Ok(object) if dry => ok(&object.shown()),
             Ok(object) => {
                 self.written.push(path.to_owned());
+                if let Some(name) = path.strip_prefix("/api/v1/namespaces/") {
+                    self.absent.remove(name);
+                }
                 self.store(path, object);
                 ok(&self.objects[path].shown())
             }
@@ -244,13 +298,19 @@ impl Object {
         self.value["status"] = json!({
             "observedGeneration": self.value["metadata"]["generation"],
             "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready, "availableReplicas": ready,
+            // Of stateful and daemon sets.
+            "currentRevision": "1", "updateRevision": "1", "desiredNumberScheduled": 1,
+            "updatedNumberScheduled": 1, "numberAvailable": i32::from(!is_broken),
         });
     }
 }
 
 /// Adds the fields that a server fills in.
 fn defaults(object: &mut Value) {
-    if object["kind"] != "Deployment" {
+    if !["DaemonSet", "Deployment", "StatefulSet"]
+        .iter()
+        .any(|kind| object["kind"] == *kind)
+    {
         return;
     }
     let mut default = |pointer: [&str; 2], value: Value| {
@@ -261,6 +321,10 @@ fn defaults(object: &mut Value) {
     };
     default(["spec", "replicas"], json!(1));
     default(["spec", "revisionHistoryLimit"], json!(10));
+    default(
+        ["spec", "updateStrategy"],
+        json!({ "type": "RollingUpdate" }),
+    );
     default(
         ["metadata", "uid"],
         json!("00000000-0000-0000-0000-000000000001"),

@@ -57,6 +57,10 @@ pub struct Args {
     #[arg(long, short)]
     watch: bool,
 
+    /// Delete a finished job whose template would change, with its pods, and create it again
+    #[arg(long)]
+    recreate_jobs: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -74,24 +78,29 @@ pub struct Args {
 /// When something can't be read, built, pushed or applied, or does not start.
 pub fn run(mut args: Args) -> Result<()> {
     let settings = Settings::of(&args.ship)?;
-    let config = &settings.config;
-    args.cluster.context = args.cluster.context.or_else(|| config.context.clone());
-    args.cluster.namespace = args.cluster.namespace.or_else(|| config.namespace.clone());
-    if args.rollback {
-        return rollback(&args, &settings);
+    if args.watch {
+        return watch(args);
     }
-    if !args.watch {
-        return once(&args, &settings).map(drop);
+    args.cluster.complete(&settings.config);
+    match args.rollback {
+        true => rollback(&args, &settings),
+        false => once(&args, &settings).map(drop),
     }
-    watch(&args, &settings)
 }
 
-/// Deploys after each edit. A failed build or a refusal does not stop the loop.
-fn watch(args: &Args, settings: &Settings) -> Result<()> {
+/// Deploys after each edit, of deploy.toml and images.toml, too. A failed build or a refusal does
+/// not stop the loop.
+fn watch(mut args: Args) -> Result<()> {
+    let cluster = args.cluster.clone();
     let mut files = Vec::new();
     loop {
         let mut watch = Watch::new(&args.ship.workspace, &files)?;
-        match once(args, settings) {
+        let read = Settings::of(&args.ship).and_then(|settings| {
+            args.cluster = cluster.clone();
+            args.cluster.complete(&settings.config);
+            once(&args, &settings)
+        });
+        match read {
             Ok(read) => files = read,
             Err(error) => crateyard_terminal::say("error", &crate::describe(&error)),
         }
@@ -210,7 +219,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     let kubectl = Kubectl::new(&args.cluster);
     let steps = match texts.manifests.is_empty() {
         true => Vec::new(),
-        false => kubernetes::compare(&kubectl, &texts.manifests)?,
+        false => kubernetes::compare(&kubectl, &texts.manifests, args.recreate_jobs)?,
     };
     let mut said = Said::new(args.dry_run, shipped);
     said.add_steps(&steps, |image, running| {
@@ -254,7 +263,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     let kubectl = Kubectl::new(&args.cluster);
     let back = match texts.manifests.is_empty() {
         true => None,
-        false => kubernetes::back(&kubectl, &texts.manifests)?,
+        false => kubernetes::back(&kubectl, &texts.manifests, args.recreate_jobs)?,
     };
     let before = hosts::before(args, &texts)?;
     expect_any(&texts, back.is_some(), &before)?;

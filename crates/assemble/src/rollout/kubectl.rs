@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_deploy::cluster::{MANAGER, objects, place};
+use crateyard_deploy::config::Config;
 use crateyard_terminal::{clean_log, shortened};
 use serde_json::Value;
 
@@ -47,6 +48,17 @@ pub struct ClusterArgs {
     /// Do not wait for rollouts
     #[arg(long)]
     pub no_wait: bool,
+}
+
+impl ClusterArgs {
+    /// Takes from deploy.toml what the command line leaves open.
+    pub fn complete(&mut self, config: &Config) {
+        let or = |own: &mut Option<String>, other: &Option<String>| {
+            *own = own.take().or_else(|| other.clone());
+        };
+        or(&mut self.context, &config.context);
+        or(&mut self.namespace, &config.namespace);
+    }
 }
 
 /// `kubectl` with the options for its cluster.

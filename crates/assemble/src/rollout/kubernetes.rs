@@ -1,10 +1,13 @@
 //! Compares, applies and rolls back objects of a cluster, and waits for their rollouts.
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, anyhow, bail};
 use crateyard_deploy::cluster::{
-    Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record,
+    Change, Key, Restored, Step, expect_once, in_order, list, plan, rollback, with_kept,
+    with_record,
 };
-use crateyard_terminal::{clean, count};
+use crateyard_terminal::{clean, clean_log, count};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -14,12 +17,13 @@ use super::kubectl::{ClusterArgs, Kubectl};
 /// The number of digits of the hash that names a deployment.
 const DIGITS: usize = 16;
 
-/// Compares manifests with the objects of a cluster.
+/// Compares manifests with the objects of a cluster. With `recreate`, jobs that the server refuses to
+/// change are to be created anew.
 ///
 /// # Errors
 /// When the cluster can't be reached, or refuses a manifest.
-pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
-    let wanted = read(kubectl, manifests)?;
+pub fn compare(kubectl: &Kubectl, manifests: &[String], recreate: bool) -> Result<Vec<Step>> {
+    let wanted = in_order(read(kubectl, manifests)?);
     if let Some(unnamed) = wanted.iter().find(|object| Key::of(object).is_none()) {
         bail!(
             "an object of kind {} has no name, so its running copy can't be found\n  try: \
@@ -27,22 +31,104 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
             clean(&unnamed["kind"].to_string())
         );
     }
+    expect_once(&wanted).map_err(|error| anyhow!(clean_log(&error).into_owned()))?;
     let live = kubectl.live(&list(&wanted))?;
-    let there: Vec<Value> = wanted
-        .iter()
-        .filter_map(|object| {
-            let key = Key::of(object)?;
-            let live = live
-                .iter()
-                .find(|one| Key::of(one).as_ref() == Some(&key))?;
-            Some(with_kept(object.clone(), live))
-        })
+    let new: BTreeSet<String> = of_kind(&wanted, "Namespace")
+        .filter(|space| live_of(space, &live).is_none())
+        .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
         .collect();
-    let would = match there.is_empty() {
-        true => Vec::new(),
-        false => kubectl.would(&list(&there)).map_err(with_conflicts)?,
+    // The server can judge no object in a namespace that this run creates.
+    let can_judge = |object: &&Value| {
+        let space = object["metadata"]["namespace"].as_str();
+        space.is_none_or(|space| !new.contains(space))
     };
-    Ok(plan(wanted, &live, &would))
+    let asked = wanted.iter().filter(can_judge).map(|object| {
+        let object = object.clone();
+        match live_of(&object, &live) {
+            Some(live) => with_kept(object, live),
+            None => object,
+        }
+    });
+    let (would, recreated) = would(kubectl, &asked.collect::<Vec<_>>(), &live, recreate)?;
+    Ok(plan(wanted, &live, &would, &recreated))
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+/// Returns the cluster's copy of an object.
+fn live_of<'a>(object: &Value, live: &'a [Value]) -> Option<&'a Value> {
+    let key = Key::of(object)?;
+    live.iter().find(|one| Key::of(one).as_ref() == Some(&key))
+}
+
+/// Returns the objects as the cluster would have them, and the jobs that it refuses to change.
+///
+/// # Errors
+/// When the cluster refuses an object, unless it is a finished job and `recreate` is true.
+fn would(
+    kubectl: &Kubectl,
+    asked: &[Value],
+    live: &[Value],
+    recreate: bool,
+) -> Result<(Vec<Value>, BTreeSet<Key>)> {
+    if asked.is_empty() {
+        return Ok(Default::default());
+    }
+    let error = match kubectl.would(&list(asked)) {
+        Ok(would) => return Ok((would, BTreeSet::new())),
+        Err(error) if is_immutable(&error) => error,
+        Err(error) => return Err(with_conflicts(error)),
+    };
+    let is_refused = |object: &&Value| {
+        let is_job = Key::of(object).is_some_and(|key| key.is_job());
+        is_job
+            && kubectl
+                .would(&list([*object]))
+                .is_err_and(|error| is_immutable(&error))
+    };
+    let refused: Vec<&Value> = asked.iter().filter(is_refused).collect();
+    let Some(first) = refused.first().and_then(|job| Key::of(job)) else {
+        return Err(error.context(
+            "the server allows no change of a field\n  \
+             try: undo the change, or delete the object by kubectl and deploy again",
+        ));
+    };
+    let name = clean(&first.to_string()).into_owned();
+    if !recreate {
+        bail!(
+            "no server changes the template of a job, and that of {name} would be another\n  try: \
+             --recreate-jobs, which deletes the job with its pods and creates it again"
+        );
+    }
+    for job in &refused {
+        let active =
+            live_of(job, live).is_some_and(|job| job["status"]["active"].as_u64() > Some(0));
+        if let (true, Some(key)) = (active, Key::of(job)) {
+            bail!(
+                "{} is still running, so it is not created anew\n  try: wait for its end, or delete \
+                 it by kubectl",
+                clean(&key.to_string())
+            );
+        }
+    }
+    let keys: BTreeSet<Key> = refused.into_iter().filter_map(Key::of).collect();
+    let others: Vec<&Value> = asked
+        .iter()
+        .filter(|object| Key::of(object).is_none_or(|key| !keys.contains(&key)))
+        .collect();
+    let would = match others.is_empty() {
+        true => Vec::new(),
+        false => kubectl.would(&list(others)).map_err(with_conflicts)?,
+    };
+    Ok((would, keys))
+}
+
+/// Whether the server refuses to change a field of an object that exists.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/>
+fn is_immutable(error: &anyhow::Error) -> bool {
+    error.to_string().contains("immutable")
 }
 
 /// Reads all YAML texts as one stream and each JSON text alone, because kubectl reads a stream
@@ -87,6 +173,11 @@ pub fn apply(kubectl: &Kubectl, steps: &[Step]) -> Result<()> {
         .iter()
         .map(|step| with_record(step.wanted.clone(), step.live.as_ref(), &deployment))
         .collect();
+    for step in changed.iter().filter(|step| step.recreate) {
+        let (resource, namespace) = (step.key.resource(), &step.key.namespace);
+        let namespace = format!("--namespace={namespace}");
+        kubectl.run(&["delete", &resource, &namespace, "--ignore-not-found"], "")?;
+    }
     kubectl.apply(&list(&objects)).map_err(with_conflicts)
 }
 
@@ -131,7 +222,7 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
     Ok(())
 }
 
-/// Lists the reasons why the containers of an object's pods wait.
+/// Lists the reasons why an object's pods do not run.
 fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     let labels = step.wanted["spec"]["selector"]["matchLabels"].as_object()?;
     let labels = labels
@@ -141,28 +232,42 @@ fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     let namespace = format!("--namespace={}", step.key.namespace);
     let arguments = ["get", "pods", &selector, &namespace, "-o", "json"];
     let pods = crateyard_deploy::cluster::objects(&kubectl.run(&arguments, "").ok()?).ok()?;
-    let mut said: Vec<String> = Vec::new();
-    for pod in &pods {
-        let statuses = pod["status"]["containerStatuses"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        for status in statuses {
-            let waiting = &status["state"]["waiting"];
-            if let Some(reason) = waiting["reason"].as_str() {
-                let message = waiting["message"].as_str().unwrap_or_default();
-                let line = format!(
-                    "{} of {}: {reason} {message}",
-                    status["name"], pod["metadata"]["name"]
-                );
-                said.push(clean(line.trim()).into_owned());
-            }
-        }
-    }
+    let mut said: Vec<String> = pods.iter().flat_map(reasons_of).collect();
     said.sort();
     said.dedup();
     said.truncate(5);
     (!said.is_empty()).then(|| format!(":\n  {}", said.join("\n  ")))
+}
+
+/// Returns the reasons why a pod does not run: those of its containers, or why no node takes it.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
+fn reasons_of(pod: &Value) -> Vec<String> {
+    let name = &pod["metadata"]["name"];
+    let each = |list: &str| pod["status"][list].as_array().cloned().unwrap_or_default();
+    let containers = ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .flat_map(each);
+    let waiting = containers.filter_map(|status| {
+        let waiting = &status["state"]["waiting"];
+        // The other containers wait for an init container, which has the reason.
+        let reason = waiting["reason"]
+            .as_str()
+            .filter(|reason| *reason != "PodInitializing")?;
+        let message = waiting["message"].as_str().unwrap_or_default();
+        Some(format!("{} of {name}: {reason} {message}", status["name"]))
+    });
+    let unplaced = each("conditions").into_iter().filter_map(|condition| {
+        let is_it = condition["type"] == "PodScheduled" && condition["status"] == "False";
+        let message = condition["message"].as_str().unwrap_or_default();
+        is_it.then(|| {
+            format!(
+                "{name}: {} {message}",
+                condition["reason"].as_str().unwrap_or_default()
+            )
+        })
+    });
+    let said = waiting.chain(unplaced);
+    said.map(|line| clean(line.trim()).into_owned()).collect()
 }
 
 /// The plan of a rollback.
@@ -178,7 +283,7 @@ pub struct Back {
 ///
 /// # Errors
 /// When the cluster can't be reached.
-pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Option<Back>> {
+pub fn back(kubectl: &Kubectl, manifests: &[String], recreate: bool) -> Result<Option<Back>> {
     let wanted = read(kubectl, manifests)?;
     let live = kubectl.live(&list(&wanted))?;
     let of_last = rollback(&live);
@@ -191,14 +296,11 @@ pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Option<Back>> {
         .iter()
         .filter_map(|one| Some(with_kept(one.previous.clone()?, &one.live)))
         .collect();
-    let would = match previous.is_empty() {
-        true => Vec::new(),
-        false => kubectl.would(&list(&previous)).map_err(with_conflicts)?,
-    };
+    let (would, recreated) = would(kubectl, &previous, &live, recreate)?;
     let live: Vec<Value> = kept.iter().map(|one| one.live.clone()).collect();
     let previous = kept.into_iter().filter_map(|one| one.previous).collect();
     Ok(Some(Back {
-        steps: plan(previous, &live, &would),
+        steps: plan(previous, &live, &would, &recreated),
         staying: staying.into_iter().map(|one| one.key).collect(),
     }))
 }

@@ -1,5 +1,6 @@
 //! Objects of Kubernetes and their names.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -43,6 +44,11 @@ impl Key {
         }
     }
 
+    /// Whether the object is a job, whose template no server changes.
+    pub fn is_job(&self) -> bool {
+        self.group == "batch" && self.kind == "Job"
+    }
+
     /// Whether `kubectl rollout status` can wait for the object.
     pub fn rolls_out(&self) -> bool {
         let kinds = ["Deployment", "DaemonSet", "StatefulSet"];
@@ -76,6 +82,36 @@ pub fn objects(text: &str) -> Result<Vec<Value>, serde_json::Error> {
         }
     }
     Ok(found)
+}
+
+/// Kinds that other objects need before a server accepts them.
+const FIRST: [&str; 2] = ["Namespace", "CustomResourceDefinition"];
+
+/// Puts the objects that others need first: namespaces, and definitions of kinds. All others keep
+/// their order.
+pub fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
+    let rank = |object: &Value| FIRST.iter().position(|kind| object["kind"] == *kind);
+    objects.sort_by_key(|object| rank(object).unwrap_or(FIRST.len()));
+    objects
+}
+
+/// Checks that no object is there twice: the last one would win, and each deployment would change
+/// it twice.
+///
+/// # Errors
+/// When an object is there twice.
+pub fn expect_once(objects: &[Value]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match objects
+        .iter()
+        .filter_map(Key::of)
+        .find(|key| !seen.insert(key.clone()))
+    {
+        None => Ok(()),
+        Some(key) => Err(format!(
+            "the manifests describe {key} twice\n  try: leave one of the two out"
+        )),
+    }
 }
 
 /// Writes objects as one document.

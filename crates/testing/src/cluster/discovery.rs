@@ -2,15 +2,25 @@
 
 use serde_json::{Value, json};
 
-/// Group and version, plural, kind, and whether the objects belong to namespaces.
-const KINDS: [(&str, &str, &str, bool); 6] = [
+/// Group and version, plural, kind, and whether the objects belong to namespaces. The last group is
+/// that of a custom resource.
+const KINDS: [(&str, &str, &str, bool); 12] = [
     ("v1", "configmaps", "ConfigMap", true),
     ("v1", "namespaces", "Namespace", false),
     ("v1", "pods", "Pod", true),
     ("v1", "secrets", "Secret", true),
+    ("v1", "serviceaccounts", "ServiceAccount", true),
     ("v1", "services", "Service", true),
+    ("apps/v1", "daemonsets", "DaemonSet", true),
     ("apps/v1", "deployments", "Deployment", true),
+    ("apps/v1", "statefulsets", "StatefulSet", true),
+    ("batch/v1", "cronjobs", "CronJob", true),
+    ("batch/v1", "jobs", "Job", true),
+    ("example.org/v1", "agents", "Agent", true),
 ];
+
+/// The groups of the kinds, without the core group.
+const GROUPS: [&str; 3] = ["apps", "batch", "example.org"];
 
 /// The path of the schemas of all kinds.
 pub(super) const SCHEMAS: &str = "/openapi/v2";
@@ -21,21 +31,39 @@ pub(super) fn answer(path: &str) -> Option<Value> {
         "/version" => json!({ "major": "1", "minor": "32", "gitVersion": "v1.32.0" }),
         "/api" => json!({ "kind": "APIVersions", "versions": ["v1"] }),
         "/apis" => {
-            let version = json!({ "groupVersion": "apps/v1", "version": "v1" });
-            let group =
-                json!({ "name": "apps", "versions": [version], "preferredVersion": version });
-            json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": [group] })
+            let groups = GROUPS.map(|name| {
+                let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
+                json!({ "name": name, "versions": [version], "preferredVersion": version })
+            });
+            json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
         }
-        "/api/v1" => resources("v1"),
-        "/apis/apps/v1" => resources("apps/v1"),
-        "/openapi/v3" => json!({ "paths": {
-            "api/v1": { "serverRelativeURL": "/openapi/v3/api/v1" },
-            "apis/apps/v1": { "serverRelativeURL": "/openapi/v3/apis/apps/v1" },
-        } }),
-        "/openapi/v3/api/v1" => parameters("v1"),
-        "/openapi/v3/apis/apps/v1" => parameters("apps/v1"),
-        _ => return None,
+        "/openapi/v3" => {
+            let groups = GROUPS.map(|name| format!("apis/{name}/v1"));
+            let all = groups.into_iter().chain(["api/v1".to_owned()]);
+            let paths: serde_json::Map<String, Value> = all
+                .map(|path| {
+                    let url = format!("/openapi/v3/{path}");
+                    (path, json!({ "serverRelativeURL": url }))
+                })
+                .collect();
+            json!({ "paths": paths })
+        }
+        _ => match path.strip_prefix("/openapi/v3/") {
+            Some(path) => parameters(version_of(path)?),
+            None => resources(version_of(&path[1..])?),
+        },
     })
+}
+
+/// Returns the group and version whose path this is.
+fn version_of(path: &str) -> Option<&str> {
+    if path == "api/v1" {
+        return Some("v1");
+    }
+    let version = path.strip_prefix("apis/")?;
+    GROUPS
+        .contains(&version.strip_suffix("/v1")?)
+        .then_some(version)
 }
 
 /// Returns the kind of a list's path.

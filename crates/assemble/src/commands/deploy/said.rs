@@ -100,7 +100,12 @@ impl<'a> Said<'a> {
                 Change::None => ("unchanged", Vec::new(), Vec::new()),
                 Change::Update { images, fields } => {
                     let images = images.iter().map(|change| self.image(change, &why));
-                    ("updated", images.collect(), fields.clone())
+                    let change = if step.recreate {
+                        "recreated"
+                    } else {
+                        "updated"
+                    };
+                    (change, images.collect(), fields.clone())
                 }
             };
             self.objects.push(Object {
