@@ -106,7 +106,12 @@ let
       licenseFile =
         if forTarget && env.CARGO_PKG_LICENSE or "" == "" && file != "" && licenseSource != null then
           {
-            licenseFile = file;
+            # A git repository is one source for all its packages.
+            licenseFile =
+              if planned.package.origin.kind == "git" && planned.package.origin.path != "" then
+                "${planned.package.origin.path}/${file}"
+              else
+                file;
             inherit licenseSource;
           }
         else

@@ -69,14 +69,13 @@ pub fn judge(subject: &Subject, data: &Data<'_>) -> Report {
 
 fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for linked in subject
-        .crates
-        .iter()
-        .filter(|it| it.origin != Origin::Workspace)
-    {
+    for linked in &subject.crates {
         for advisory in database.about_crate(&linked.name) {
             let status = of_linked(linked, advisory, &subject.platform, data.policy);
-            findings.push(finding(linked, advisory, status));
+            // If the package is another one of that name, no version says anything.
+            if linked.origin != Origin::Workspace || status.0 == Status::UnderInvestigation {
+                findings.push(finding(linked, advisory, status));
+            }
         }
     }
     for std in &subject.std {
@@ -146,8 +145,16 @@ fn of_linked(
         Said::Unaffected => return (absent, format!("{version} never had the fault")),
         Said::Vulnerable => {}
     }
-    if linked.origin == Origin::Elsewhere {
-        let reason = "it comes from git or another registry, where the version says nothing";
+    let unclear = match linked.origin {
+        Origin::CratesIo => None,
+        Origin::Elsewhere => {
+            Some("it comes from git or another registry, where the version says nothing")
+        }
+        Origin::Workspace => {
+            Some("the workspace has a package of that name, which may be a copy of the crate")
+        }
+    };
+    if let Some(reason) = unclear {
         return (Status::UnderInvestigation, reason.to_owned());
     }
     if let Some(only) = other_platform(advisory, platform) {

@@ -66,7 +66,8 @@ pub enum Origin {
     CratesIo,
     /// A git repository or another registry, so the version may say nothing about the content.
     Elsewhere,
-    /// The workspace, so the name means nothing outside it.
+    /// The workspace. The package may be a copy of the crate with that name on crates.io, or have
+    /// nothing to do with it.
     Workspace,
 }
 
@@ -348,8 +349,9 @@ fn linked_crate(
 ) -> Option<AuditedCrate> {
     let purl = package.purl()?;
     let parsed = Purl::parse(purl).filter(|it| it.kind == "cargo")?;
-    // The package URL of a workspace's crate looks like one of crates.io.
-    let is_own = built.is_some_and(|built| !built.outside.contains(purl));
+    // Older documents have no directory in the package URL of a workspace's crate.
+    let is_own =
+        parsed.is_of_workspace() || built.is_some_and(|built| !built.outside.contains(purl));
     Some(AuditedCrate {
         origin: match is_own {
             true => Origin::Workspace,

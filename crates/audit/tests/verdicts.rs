@@ -200,13 +200,22 @@ fn versions_platform_and_origin_decide() {
 }
 
 #[test]
-fn a_crate_of_the_workspace_is_not_the_one_of_that_name_on_crates_io() {
+fn a_crate_of_the_workspace_may_be_a_copy_of_the_one_on_crates_io() {
     let scene = Scene::new();
-    let rest = "[versions]\npatched = []";
+    let vulnerable = "[versions]\npatched = [\">=0.2\"]";
+    let (found, why) = scene.one(("RUSTSEC-2099-0001", "own", vulnerable), "");
+    assert_eq!(found, "under_investigation");
+    assert!(why.contains("may be a copy"), "{why}");
+}
+
+#[test]
+fn a_crate_of_the_workspace_is_passed_over_if_its_version_has_no_fault() {
+    let scene = Scene::new();
+    let patched = "[versions]\npatched = [\">=0.1\"]";
     let report = scene.judge(
         &[
-            ("RUSTSEC-2099-0001", "own", rest),
-            ("RUSTSEC-2099-0002", "app", rest),
+            ("RUSTSEC-2099-0001", "own", patched),
+            ("RUSTSEC-2099-0002", "app", "[versions]\npatched = []"),
         ],
         "",
     );

@@ -20,7 +20,7 @@ use std::fs;
 use crateyard_oci::{Descriptor, Digest, Layout, Platform};
 
 use crate::output::OutputDir;
-use crate::packages::Crate;
+use crate::packages::{Crate, Distribution};
 use crate::spec::{EntryRecord, InputsSpec, PackageDetails};
 use crate::{Error, Result};
 use bom::Bom;
@@ -70,6 +70,8 @@ pub(crate) struct BaseFacts<'a> {
     pub names: &'a [String],
     /// The Debian packages that the base's dpkg knows.
     pub packages: Vec<PackageDetails>,
+    /// The distribution that the base says it is.
+    pub distribution: Option<Distribution>,
     /// The crates of the base's programs that carry a list of crates, by path.
     pub crates: &'a BTreeMap<String, Vec<Crate>>,
 }

@@ -277,6 +277,7 @@ impl Base {
             manifest: &self.descriptor,
             names: &self.names,
             packages: packages::details(&self.listing),
+            distribution: packages::Distribution::of(&self.listing),
             crates: self.listing.crates(),
         }
     }

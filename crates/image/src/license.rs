@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crateyard_debian::control::stanzas;
+use crateyard_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes of a licence's text that are kept.
@@ -44,6 +45,29 @@ impl License {
         Machine::read(package, copyright)
             .filter(|machine| !machine.names.is_empty())
             .map_or_else(|| License::by_text(package, copyright), Machine::license)
+    }
+
+    /// Renames each text whose name stands for a different one in `known`, so that both remain. The
+    /// new name has the digest of the text.
+    pub(crate) fn apart_from(self, known: &BTreeMap<String, String>) -> License {
+        let is_other = |(name, text): (&String, &String)| {
+            let digest = Digest::of(text.as_bytes());
+            let renamed = format!("{name}-{}", &digest.hex()[..8]);
+            let differs = known.get(name).is_some_and(|it| it != text);
+            differs.then(|| (name.clone(), renamed))
+        };
+        let renamed: BTreeMap<String, String> = self.texts.iter().filter_map(is_other).collect();
+        if renamed.is_empty() {
+            return self;
+        }
+        let current = |name: &str| renamed.get(name).map_or(name, |it| it).to_owned();
+        let texts = self.texts.iter();
+        License {
+            texts: texts
+                .map(|(name, text)| (current(name), text.clone()))
+                .collect(),
+            expression: words(&self.expression).map(current).collect(),
+        }
     }
 
     /// Makes a licence that only has a text.
@@ -185,6 +209,17 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// Splits an expression into its names, and the spaces and parentheses between them.
+fn words(expression: &str) -> impl Iterator<Item = &str> {
+    let is_between = |c: char| c == ' ' || c == '(' || c == ')';
+    expression
+        .split_inclusive(is_between)
+        .flat_map(move |part| match part.strip_suffix(is_between) {
+            Some(word) => [word, &part[word.len()..]],
+            None => [part, ""],
+        })
+}
+
 /// Whether an expression is a choice without parentheses around it.
 fn is_choice(expression: &str) -> bool {
     let mut depth = 0;
@@ -291,6 +326,24 @@ mod tests {
         let file = License::of_crate("it", "", Some("Do what you like.\n")).unwrap();
         assert_eq!(file.texts["LicenseRef-it-file"], "Do what you like.");
         assert_eq!(License::of_crate("it", "", None), None);
+    }
+
+    #[test]
+    fn two_texts_never_have_one_name() {
+        let first = License::by_text("it", "One text.");
+        let same = License::by_text("it", "One text.").apart_from(&first.texts);
+        assert_eq!(same, first);
+        let mut other = License::by_text("it", "Another.");
+        other.expression = "(MIT OR LicenseRef-it) AND LicenseRef-it-more".to_owned();
+        let other = other.apart_from(&first.texts);
+        let (name, text) = other.texts.iter().next().unwrap();
+        assert_eq!(text, "Another.");
+        assert_ne!(name, "LicenseRef-it");
+        assert_eq!(
+            other.expression,
+            format!("(MIT OR {name}) AND LicenseRef-it-more")
+        );
+        spdx::Expression::parse(&other.expression).unwrap();
     }
 
     #[test]

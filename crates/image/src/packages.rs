@@ -1,5 +1,6 @@
 //! The Debian packages and crates in an image.
 
+mod distribution;
 mod executable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::files::Listing;
 use crate::license::License;
 pub use crate::spec::DebianPackage;
 use crate::spec::PackageDetails;
+pub use distribution::Distribution;
 
 const STATUS: &str = "var/lib/dpkg/status";
 /// The directory in which images without dpkg keep one paragraph for each package.
@@ -35,6 +37,7 @@ pub struct Crate {
 /// Whether [`Listing`] must keep the content of a file for this module.
 pub(crate) fn is_data_base(path: &str) -> bool {
     path == STATUS
+        || distribution::FILES.contains(&path)
         || path.starts_with(STATUS_DIRECTORY)
         || (path.starts_with(INFO) && path.ends_with(".list"))
 }

@@ -120,9 +120,9 @@ impl Bom {
                 ..own
             },
         );
-        let release = debian::add(&mut bom, subject, inputs);
+        debian::add(&mut bom, subject, inputs);
         if let Some(base) = subject.base {
-            bom.add_base(base, release.as_deref());
+            bom.add_base(base);
         }
         for program in &inputs.programs {
             crates::add_program(&mut bom, subject, inputs, program, &supplier)?;
@@ -147,12 +147,12 @@ impl Bom {
 
     /// Returns the expression of a licence and keeps the licence's texts.
     fn license(&mut self, license: Option<License>) -> Option<String> {
-        let license = license?;
+        let license = license?.apart_from(&self.license_texts);
         self.license_texts.extend(license.texts);
         Some(license.expression)
     }
 
-    fn add_base(&mut self, base: &BaseFacts<'_>, release: Option<&str>) {
+    fn add_base(&mut self, base: &BaseFacts<'_>) {
         let name = base.names.first().map_or("base", String::as_str);
         let (name, version) = match name.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, tag.to_owned()),
@@ -162,7 +162,7 @@ impl Bom {
         let component = image(name, version, base.manifest, supplier);
         let key = key("image", &["base"]);
         self.add(IMAGE, Relation::DescendantOf, &key, component);
-        debian::add_base(self, base, release);
+        debian::add_base(self, base);
         crates::add_base(self, base);
     }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::integrity::Integrity;
 use super::{Nested, Subject, purl, sources};
 use crate::Result;
+use crate::packages::Distribution;
 use crate::spec::{BuildInputs, InputsSpec, NpmPackageInput, PackageRole, UnitInput};
 
 pub use difference::{Difference, Kind, compare};
@@ -313,7 +314,12 @@ fn dependencies(
             PackageRole::Library => "library",
             PackageRole::Toolchain => "toolchain",
         };
-        Resource::new(None, Some(purl::debian(package, None)), role).sha256(Some(&package.sha256))
+        Resource::new(
+            None,
+            Some(purl::debian(package, &Distribution::debian(None))),
+            role,
+        )
+        .sha256(Some(&package.sha256))
     }));
     if let Some(base) = subject.base {
         all.push(Resource::new(Some("base"), None, "base").digest(&base.manifest.digest));

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use std::collections::BTreeMap;
 
+use crate::packages::Distribution;
 use crate::spec::{ComponentInput, DownloadInput, NpmPackageInput, PackageInput, UnitInput};
 
 /// The characters that no component may hold as they are.
@@ -15,19 +16,22 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The vendor of Debian's own packages.
-const DEBIAN: &str = "debian";
+/// The qualifier with the address of a package's file.
+const DOWNLOAD: &str = "download_url";
+
+/// The start of the address of a package of the workspace. The rest is the package's directory.
+const WORKSPACE: &str = "file://";
 
 /// npm's own registry.
 const NPM_REGISTRY: &str = "https://registry.npmjs.org";
 
-/// Returns the URL of a Debian package. `release` is the number of Debian's release, if it is
-/// known: vulnerability databases are kept by release. A package of another archive is its
-/// vendor's, even if Debian has a package of that name.
+/// Returns the URL of a package of Debian or of a distribution that is made of such packages.
+/// Vulnerability databases are kept by distribution and release. A package of another archive is
+/// its vendor's, even if Debian has a package of that name.
 /// <https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md>
-pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
+pub(super) fn debian(package: &PackageInput, distribution: &Distribution) -> String {
     let archive = package.archive.as_ref();
-    let vendor = archive.map_or(DEBIAN, |archive| &archive.name);
+    let vendor = archive.map_or(&distribution.id, |archive| &archive.name);
     let mut purl = format!(
         "pkg:deb/{}/{}@{}?arch={}",
         encode(&vendor.to_ascii_lowercase()),
@@ -35,9 +39,12 @@ pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
         encode(&package.version),
         encode(&package.architecture)
     );
-    match (archive, release) {
+    match (archive, &distribution.release) {
         (Some(archive), _) => purl += &format!("&repository_url={}", encode(&archive.url)),
-        (None, Some(release)) => purl += &format!("&distro=debian-{}", encode(release)),
+        (None, Some(release)) => {
+            let distro = format!("{}-{release}", distribution.id);
+            purl += &format!("&distro={}", encode(&distro));
+        }
         (None, None) => {}
     }
     purl
@@ -51,7 +58,7 @@ pub(super) fn npm(package: &NpmPackageInput) -> String {
     let (key, value) = match package.url.split_once(&format!("/{}/-/", package.name)) {
         Some((NPM_REGISTRY, _)) => return plain,
         Some((registry, _)) => ("repository_url", registry),
-        None => ("download_url", package.url.as_str()),
+        None => (DOWNLOAD, package.url.as_str()),
     };
     format!("{plain}?{key}={}", encode(value))
 }
@@ -75,11 +82,21 @@ pub(super) fn short_name(part: &str) -> &str {
     }
 }
 
-/// Returns the URL of a crate.
+/// Returns the URL of a crate. A URL without qualifiers names the crate of crates.io. A package of
+/// the workspace may have the name of one, so its URL has the package's directory in the workspace,
+/// as `cargo cyclonedx` writes it.
+/// <https://github.com/package-url/purl-spec/blob/main/types-doc/cargo-definition.md>
 pub fn of_crate(unit: &UnitInput) -> String {
     let plain = cargo(&unit.package, &unit.version);
     match unit.source.as_str() {
-        "" => plain,
+        "" => {
+            let directory = match unit.origin.as_str() {
+                "" => ".",
+                inner => inner,
+            };
+            let url = format!("{WORKSPACE}{directory}");
+            format!("{plain}?{DOWNLOAD}={}", encode(&url))
+        }
         source if is_crates_io(source) => plain,
         git if git.starts_with("git+") => format!("{plain}?vcs_url={}", encode(git)),
         other => format!("{plain}?repository_url={}", encode(other)),
@@ -132,6 +149,12 @@ pub struct Purl {
 }
 
 impl Purl {
+    /// Whether the package is one of the workspace that the image was built from.
+    pub fn is_of_workspace(&self) -> bool {
+        let url = self.qualifiers.get(DOWNLOAD);
+        self.kind == "cargo" && url.is_some_and(|url| url.starts_with(WORKSPACE))
+    }
+
     /// Splits a package URL into its parts. Returns `None` if the text is not a package URL or has
     /// no version.
     ///
@@ -192,7 +215,7 @@ mod tests {
             sha256: String::new(),
             archive: None,
         };
-        let purl = debian(&package, Some("12"));
+        let purl = debian(&package, &Distribution::debian(Some("12")));
         assert_eq!(
             purl,
             "pkg:deb/debian/libstdc%2B%2B6@1%3A12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12"
@@ -228,7 +251,7 @@ mod tests {
                 url: "https://apt.example/debian".to_owned(),
             }),
         };
-        let purl = debian(&package, Some("12"));
+        let purl = debian(&package, &Distribution::debian(Some("12")));
         let expected = "pkg:deb/vendor/nginx@1.27?arch=amd64&repository_url=https%3A%2F%2Fapt.example%2Fdebian";
         assert_eq!(purl, expected);
         assert_eq!(Purl::parse(&purl).unwrap().namespace, "vendor");

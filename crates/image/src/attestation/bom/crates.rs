@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Component as Part, Path, PathBuf};
 
 use super::super::{BaseFacts, Subject, purl, sources};
 use super::{Bom, Component, IMAGE, Kind, Party, Relation, key, native, party, web};
 use crate::license::License;
-use crate::spec::{InputsSpec, PackageRole, ProgramInput, UnitInput};
+use crate::packages::Distribution;
+use crate::spec::{InputsSpec, PackageInput, PackageRole, ProgramInput, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
 use crateyard_spec::is_crates_io;
@@ -27,6 +28,7 @@ pub(super) fn add_program(
         Some(unit) => license_of(bom, unit)?,
         None => None,
     };
+    let of_libraries = license.clone();
     let component = Component {
         kind: Kind::Application,
         name: program.bin.clone(),
@@ -43,6 +45,9 @@ pub(super) fn add_program(
         ..Component::default()
     };
     bom.add(IMAGE, Relation::Contains, &program_key, component);
+    if let Some(unit) = own {
+        native::add(bom, unit, &program_key, supplier, of_libraries)?;
+    }
     for compiler in said.iter().flat_map(|it| &it.compilers) {
         add_compiler(bom, inputs, &program_key, compiler);
     }
@@ -110,13 +115,27 @@ fn license_text(unit: &UnitInput) -> Result<Option<String>> {
         return Ok(None);
     };
     let bytes = if source.is_dir() {
-        fs::read(source.join(file)).ok()
+        inside(file).and_then(|file| fs::read(source.join(file)).ok())
     } else if unit.source.is_empty() {
         Some(fs::read(source).map_err(Error::io("read", source))?)
     } else {
         from_crate_file(source, unit, file)?
     };
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Returns a path without `..`, or `None` if it leads out of its directory.
+fn inside(file: &str) -> Option<PathBuf> {
+    let mut inner = PathBuf::new();
+    for part in Path::new(file).components() {
+        match part {
+            Part::Normal(name) => inner.push(name),
+            Part::CurDir => {}
+            Part::ParentDir if inner.pop() => {}
+            _ => return None,
+        }
+    }
+    Some(inner)
 }
 
 fn from_crate_file(source: &Path, unit: &UnitInput, file: &str) -> Result<Option<Vec<u8>>> {
@@ -161,11 +180,7 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     let Some((name, version)) = compiler(said) else {
         return;
     };
-    let package = inputs.packages.iter().find(|package| {
-        package.role == PackageRole::Toolchain
-            && (package.name == name || package.name == format!("{name}-web"))
-            && package.version.contains(version)
-    });
+    let package = package_of_compiler(inputs, name, version);
     let maker = match name {
         "rustc" => "The Rust Project",
         "gcc" => "GNU Project",
@@ -174,14 +189,16 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     let component = Component {
         kind: Kind::BuildTool,
         name: name.to_owned(),
-        version: version.to_owned(),
+        version: package
+            .map_or(version, |package| &package.version)
+            .to_owned(),
         supplier: Party::organization(if package.is_some() { "Debian" } else { maker }),
         sha256: package
             .map(|package| package.sha256.clone())
             .or_else(|| component_hash(inputs, name)),
         purl: Some(package.map_or_else(
             || purl::generic(name, version),
-            |package| purl::debian(package, None),
+            |package| purl::debian(package, &Distribution::debian(None)),
         )),
         comment: Some(format!("It calls itself {said:?} in what it made.")),
         license: known_license(name),
@@ -217,6 +234,31 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
             component,
         );
     }
+}
+
+/// Returns the Debian package that holds a compiler. `gcc` only holds a link to `gcc-12`, and a
+/// compiler for another machine is in `gcc-12-aarch64-linux-gnu`.
+fn package_of_compiler<'a>(
+    inputs: &'a InputsSpec,
+    name: &str,
+    version: &str,
+) -> Option<&'a PackageInput> {
+    let major = version.split('.').next().unwrap_or(version);
+    let machine = inputs
+        .build
+        .target
+        .replace("-unknown", "")
+        .replace('_', "-");
+    let named = |wanted: &str| {
+        inputs.packages.iter().find(|package| {
+            let is_toolchain = package.role == PackageRole::Toolchain;
+            is_toolchain && package.name == wanted && package.version.contains(version)
+        })
+    };
+    named(&format!("{name}-{major}-{machine}"))
+        .or_else(|| named(&format!("{name}-{major}")))
+        .or_else(|| named(name))
+        .or_else(|| named(&format!("{name}-web")))
 }
 
 /// Returns the hash of a component of the compiler's release, for the image's platform if the
@@ -292,11 +334,12 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>) {
 }
 
 pub(super) fn key_of(unit: &UnitInput) -> String {
-    match is_crates_io(&unit.source) || unit.source.is_empty() {
-        true => key("crate", &[&unit.package, &unit.version]),
-        // Two registries may have crates of the same name.
-        false => {
-            let source = Digest::of(unit.source.as_bytes());
+    // The workspace and several registries may have crates of one name and version.
+    match unit.source.as_str() {
+        "" => key("member", &[&unit.package, &unit.version]),
+        source if is_crates_io(source) => key("crate", &[&unit.package, &unit.version]),
+        source => {
+            let source = Digest::of(source.as_bytes());
             key("crate", &[&unit.package, &unit.version, &source.hex()[..8]])
         }
     }

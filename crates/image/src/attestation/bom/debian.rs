@@ -5,22 +5,23 @@ use std::collections::BTreeMap;
 use super::super::{BaseFacts, Subject, purl};
 use super::{Bom, Component, IMAGE, Kind, Party, Relation, key};
 use crate::license::License;
+use crate::packages::Distribution;
 use crate::spec::{DebianPackage, InputsSpec, PackageDetails, PackageInput, PackageRole};
 
-/// Adds the packages of the image's layers. Returns the number of Debian's release, if it is known.
-pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> Option<String> {
+/// Adds the packages of the image's layers.
+pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) {
     let in_image = |package: &&PackageInput| package.role == PackageRole::Image;
     let packages: Vec<&PackageInput> = inputs.packages.iter().filter(in_image).collect();
     let base = subject.base.map_or(&[][..], |base| &base.packages);
-    let versions = packages
+    let own = packages
         .iter()
-        .map(|package| (&package.name, &package.version))
-        .chain(
-            base.iter()
-                .map(|it| (&it.package.name, &it.package.version)),
-        );
-    let mut release = versions.filter(|(name, _)| *name == "base-files");
-    let release = release.find_map(|(_, version)| release_of(version));
+        .find_map(|package| release_of(&package.name, &package.version));
+    let below = subject.base.map(distribution_of);
+    let below = below.filter(Distribution::is_debian);
+    let distribution = match (own, below) {
+        (None, Some(below)) => below,
+        (own, _) => Distribution::debian(own.as_deref()),
+    };
     let details: BTreeMap<&DebianPackage, &PackageDetails> = subject
         .packages
         .iter()
@@ -32,18 +33,21 @@ pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> 
             version: package.version.clone(),
             arch: package.architecture.clone(),
         };
-        let purl = purl::debian(package, release.as_deref());
+        let purl = purl::debian(package, &distribution);
         let found = details.get(&own).copied();
-        add_package(bom, IMAGE, &own, found, purl, Some(package.sha256.clone()));
+        let archive = package.archive.as_ref();
+        let vendor = archive.map_or("Debian", |archive| &archive.name);
+        let sha256 = Some(package.sha256.clone());
+        add_package(bom, IMAGE, &own, (found, vendor), purl, sha256);
     }
     add_licenses(bom, subject.packages);
     add_dependencies(bom, subject.packages.iter().chain(base));
-    release
 }
 
 /// Adds the packages of the base image.
-pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str>) {
+pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>) {
     let image = key("image", &["base"]);
+    let distribution = distribution_of(base);
     for details in &base.packages {
         let package = &details.package;
         let input = PackageInput {
@@ -54,19 +58,21 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str
             sha256: String::new(),
             archive: None,
         };
-        let purl = purl::debian(&input, release);
+        let purl = purl::debian(&input, &distribution);
         // dpkg does not keep the file that it unpacked, so the file has no digest.
         if !bom.components.contains_key(&key_of(package)) {
-            add_package(bom, &image, package, Some(details), purl, None);
+            let known = (Some(details), distribution.id.as_str());
+            add_package(bom, &image, package, known, purl, None);
         }
     }
 }
 
+/// Adds a package. If its details name no maintainer, the vendor beside them is its supplier.
 fn add_package(
     bom: &mut Bom,
     image: &str,
     package: &DebianPackage,
-    details: Option<&PackageDetails>,
+    (details, vendor): (Option<&PackageDetails>, &str),
     purl: String,
     sha256: Option<String>,
 ) {
@@ -76,7 +82,7 @@ fn add_package(
         kind: Kind::Library,
         name: package.name.clone(),
         version: package.version.clone(),
-        supplier: maintainer.unwrap_or_else(|| Party::organization("Debian")),
+        supplier: maintainer.unwrap_or_else(|| Party::organization(vendor)),
         license,
         sha256,
         purl: Some(purl),
@@ -130,10 +136,23 @@ fn key_of(package: &DebianPackage) -> String {
     key("deb", &[&package.name, &package.version, &package.arch])
 }
 
+/// Returns the distribution of a base image. If the base does not name it, it is Debian: images
+/// without a shell may have dpkg's database alone.
+fn distribution_of(base: &BaseFacts<'_>) -> Distribution {
+    let said = base.distribution.clone();
+    let said = said.unwrap_or_else(|| Distribution::debian(None));
+    if !said.is_debian() || said.release.is_some() {
+        return said;
+    }
+    let mut packages = base.packages.iter().map(|it| &it.package);
+    let release = packages.find_map(|it| release_of(&it.name, &it.version));
+    Distribution::debian(release.as_deref())
+}
+
 /// Returns the number of Debian's release from the version of `base-files`, such as
 /// `12.4+deb12u15`.
-fn release_of(version: &str) -> Option<String> {
+fn release_of(name: &str, version: &str) -> Option<String> {
     let number = version.split(['.', '+']).next()?;
     let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| number.to_owned())
+    (name == "base-files" && is_number).then(|| number.to_owned())
 }

@@ -47,23 +47,27 @@ pub(super) fn add(
                 None => purl::of_crate(unit) + "#" + name,
             }),
             homepage: web(Some(&unit.repository)),
-            comment: Some(match version {
-                Some(_) => format!(
-                    "Compiled by the build script of the crate {}.",
-                    unit.package
-                ),
-                None => format!(
-                    "Compiled by the build script of the crate {}, whose version stands here: it \
-                     says none of its own.",
-                    unit.package
-                ),
-            }),
+            comment: Some(comment(unit, archive.is_some(), version.is_some())),
             ..Component::default()
         };
         let own = key("native", &[&unit.package, &unit.version, name]);
         bom.add(crate_key, Relation::StaticLink, &own, component);
     }
     Ok(())
+}
+
+/// Returns the origin of a library, for people.
+fn comment(unit: &UnitInput, is_compiled: bool, has_version: bool) -> String {
+    let mut text = match is_compiled {
+        true => "Compiled by the build script of the crate ".to_owned(),
+        false => "Linked from the system's libraries by the build script of the crate ".to_owned(),
+    };
+    text += &unit.package;
+    text += match has_version {
+        true => ".",
+        false => ", whose version stands here: it says none of its own.",
+    };
+    text
 }
 
 fn directives(output: &Path) -> Result<Directives> {

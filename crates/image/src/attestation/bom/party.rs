@@ -30,7 +30,7 @@ const TEAMS: [&str; 11] = [
 impl Party {
     pub(super) fn organization(name: &str) -> Party {
         Party {
-            name: name.to_owned(),
+            name: plain(name),
             ..Party::default()
         }
     }
@@ -42,8 +42,6 @@ impl Party {
             Some((name, rest)) => (name, rest.split('>').next()),
             None => (text, None),
         };
-        // SPDX puts the address into parentheses.
-        let plain = |text: &str| text.replace(['(', ')', '"', '\n'], " ").trim().to_owned();
         let address = address.map(plain).filter(|it| it.contains('@'));
         let name = match plain(name) {
             name if name.is_empty() => address.clone()?,
@@ -67,9 +65,19 @@ pub(super) fn authors(unit: &UnitInput) -> Vec<Party> {
     texts.filter_map(Party::parse).collect()
 }
 
+/// Cleans a name. SPDX puts the address behind it into parentheses.
+fn plain(text: &str) -> String {
+    let text = text.replace(['(', ')', '"'], " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Returns a crate's supplier: its first author, else the owner of its repository, else its
-/// registry or host. The image's supplier also supplies the packages of the workspace.
+/// registry or host. The image's supplier, if there is one, also supplies the packages of the
+/// workspace.
 pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
+    if unit.source.is_empty() && !own.name.is_empty() {
+        return own.clone();
+    }
     let first = authors(unit).into_iter().next();
     let found = first.or_else(|| owner(&unit.repository));
     found.unwrap_or_else(|| match unit.source.as_str() {
@@ -115,6 +123,12 @@ fn owner(repository: &str) -> Option<Party> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_have_no_parentheses() {
+        let vendor = Party::organization("Shop (Europe)\n Ltd");
+        assert_eq!(vendor.name, "Shop Europe Ltd");
+    }
 
     #[test]
     fn people_and_teams_are_told_apart() {

@@ -1,7 +1,9 @@
 //! The documents beside an image about its ingredients.
 #![allow(missing_docs)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod lookalikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
