@@ -3,6 +3,7 @@
 use crate::cache::parts::Registry;
 use crate::checkout::{Checkout, assemble, git, repository};
 use crate::trial::trial_with;
+use crate::trust::attached;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -11,10 +12,13 @@ use serde_json::Value;
 pub fn trials() -> Vec<Trial> {
     vec![trial_with(
         "trust::a_witness_builds_the_same_or_shows_what_differs".to_owned(),
-        &["docker-registry", "git"],
+        &["docker-registry", "git", "curl", "python3"],
         rebuilds,
     )]
 }
+
+/// The type of a witness's statement.
+const STATEMENT: &str = "https://github.com/crateyard/crateyard/rebuild/v1";
 
 const KEYS: &str = "crates/assemble/tests/keys";
 
@@ -119,6 +123,12 @@ fn rebuilds() -> Result<()> {
     ensure!(same && said["same"] == true, "{said}");
     ensure!(said["digest"] == said["rebuilt"], "{said}");
     ensure!(world.verify("v1")?, "the witness has signed");
+    let digest = said["digest"].as_str().unwrap_or_default();
+    let counts = attached::validate_all(&world.registry, "team/supervisor", digest)?;
+    ensure!(
+        counts["bundle"] == 1 && counts[STATEMENT] == 1,
+        "the witness's statement is not among {counts}"
+    );
 
     // This image was not built from the commit that its provenance names.
     world.checkout.write("deploy/note", "hostile\n")?;

@@ -1,7 +1,8 @@
 //! The provenance that a run of a CI system attaches: parameters, times, and no secret.
 
+use super::attached;
 use crate::cache::parts::Registry;
-use crate::checkout::{Checkout, assemble, repository};
+use crate::checkout::{Checkout, assemble};
 use crate::nix;
 use crate::workspaces::small;
 use anyhow::{Context, Result, ensure};
@@ -9,9 +10,6 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
-
-const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
-                         application/vnd.oci.image.index.v1+json";
 
 /// The commit that the runs have checked out.
 const COMMIT: &str = "00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff";
@@ -238,25 +236,11 @@ impl Shop {
         all.into_iter().next().context("no provenance")
     }
 
-    /// Returns all provenances that refer to an image. Debian's registry lists referrers under a
-    /// tag.
+    /// Returns all provenances that refer to an image.
     fn provenances(&self, digest: &str) -> Result<Vec<Value>> {
-        let get = |path: &str| -> Result<Value> {
-            let url = format!("http://{}/v2/team/shop/{path}", self.registry.host);
-            let accept = format!("Accept: {MANIFESTS}");
-            let text = duct::cmd!("curl", "--silent", "--fail", "-H", accept, url).read()?;
-            Ok(serde_json::from_str(&text)?)
-        };
-        let referrers = get(&format!("manifests/{}", digest.replace(':', "-")))?;
-        let manifests = referrers["manifests"].as_array().context("no referrers")?;
-        let is_it = |it: &&Value| it["artifactType"] == "application/vnd.in-toto+json";
-        let documents = manifests.iter().filter(is_it).map(|found| {
-            let digest = found["digest"].as_str().unwrap_or_default();
-            let manifest = get(&format!("manifests/{digest}"))?;
-            let layer = manifest["layers"][0]["digest"].as_str();
-            get(&format!("blobs/{}", layer.context("no document")?))
-        });
-        documents.collect()
+        let mut all = attached::documents_about(&self.registry, "team/shop", digest)?;
+        all.retain(|(kind, _)| kind == "application/vnd.in-toto+json");
+        Ok(all.into_iter().map(|(_, document)| document).collect())
     }
 }
 
@@ -265,7 +249,7 @@ fn valid(provenance: &Value) -> Result<()> {
     let place = tempfile::tempdir()?;
     let file = place.path().join("provenance.json");
     fs::write(&file, provenance.to_string())?;
-    let script = repository().join("tests/trust/validate.py");
-    duct::cmd!(super::validator("python")?, script, file).run()?;
+    let counts = attached::validate(&file)?;
+    ensure!(counts["statement"] == 1, "{counts}");
     Ok(())
 }
