@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_deploy::cluster::{MANAGER, objects, place};
-use crateyard_deploy::config::Config;
+use crateyard_deploy::config::DeployConfig;
 use crateyard_terminal::{clean_log, shortened};
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ pub struct ClusterArgs {
 
 impl ClusterArgs {
     /// Takes from deploy.toml what the command line leaves open.
-    pub fn complete(&mut self, config: &Config) {
+    pub fn complete(&mut self, config: &DeployConfig) {
         let or = |own: &mut Option<String>, other: &Option<String>| {
             *own = own.take().or_else(|| other.clone());
         };
