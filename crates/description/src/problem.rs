@@ -35,7 +35,7 @@ impl Source {
     pub fn problem(&self, span: Range<usize>, message: impl Into<String>) -> Problem {
         Problem {
             place: self.place(span),
-            message: message.into(),
+            message: in_one_line(&message.into()),
             notes: Vec::new(),
             help: None,
         }
@@ -60,6 +60,19 @@ impl Source {
                 .to_string(),
         }
     }
+}
+
+/// Returns a message with escapes in the place of control characters, which come from the values
+/// that it quotes.
+fn in_one_line(message: &str) -> String {
+    let mut line = String::new();
+    for c in message.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 /// Returns the nearest character boundary at or before `at`.
@@ -104,7 +117,7 @@ pub struct Problem {
 impl Problem {
     /// Adds advice on what to do next.
     pub fn help(mut self, help: impl Into<String>) -> Problem {
-        self.help = Some(help.into());
+        self.help = Some(in_one_line(&help.into()));
         self
     }
 

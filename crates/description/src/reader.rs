@@ -68,6 +68,18 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// Returns the string in `value`, which becomes a word of a command, a variable or a label. No
+    /// program can be given a zero byte.
+    fn word(&self, value: &Spanned<DeValue<'_>>, place: &str) -> Option<Spanned<String>> {
+        let text = self.string(value, place)?;
+        if text.get_ref().contains('\0') {
+            let problem = self.problem(text.span(), format!("{place} has a zero byte"));
+            self.report(problem.help("no program can be given one"));
+            return None;
+        }
+        Some(text)
+    }
+
     /// Returns the integer in `value`.
     pub(crate) fn integer(
         &self,
@@ -243,19 +255,19 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         Some(array.iter().collect())
     }
 
-    /// Reads an array of strings; reports elements of another type, and leaves them out.
+    /// Reads an array of words; reports elements of another type, and leaves them out.
     pub(crate) fn strings(&self, name: &str) -> Option<Vec<Spanned<String>>> {
         let place = format!("an element of {}", self.place_of(name));
         let elements = self.elements(name, "an array of strings")?;
         Some(
             elements
                 .into_iter()
-                .filter_map(|element| self.reader.string(element, &place))
+                .filter_map(|element| self.reader.word(element, &place))
                 .collect(),
         )
     }
 
-    /// Reads a table of strings, by the names that the person chose.
+    /// Reads a table of words, by the names that the person chose.
     pub(crate) fn map(&self, name: &str) -> Option<Vec<(Spanned<String>, Spanned<String>)>> {
         let entries = self.reader.named(self.value(name)?, &self.place_of(name));
         Some(
@@ -263,7 +275,7 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
                 .into_iter()
                 .filter_map(|(key, value)| {
                     let place = format!("`{}` in {}", key.get_ref(), self.place_of(name));
-                    Some((key, self.reader.string(value, &place)?))
+                    Some((key, self.reader.word(value, &place)?))
                 })
                 .collect(),
         )

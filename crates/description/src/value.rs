@@ -11,8 +11,8 @@ mod platform;
 
 pub use self::name::image_name;
 pub(crate) use self::name::{
-    account_number, crate_variable, package, package_name, part_name, source_name, tag, user_name,
-    variable,
+    account_number, crate_variable, label, package, package_name, part_name, source_name, tag,
+    user_name, variable,
 };
 pub(crate) use self::path::{image_path, inner_path, workspace_path};
 pub use self::path::{join_within, last_part};

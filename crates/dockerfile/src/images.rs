@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::config;
 use super::names::Names;
-use super::text::{copy_words, docker_word, heredoc, is_plain, paths_form, shell_word};
+use super::text::{
+    copy_words, docker_word, fits_heredoc, heredoc, is_plain, paths_form, printf, shell_word,
+};
 use super::{Project, base_context};
 use crateyard_description::normal::{Base, Description, Image, Placeholder, Source};
 use crateyard_description::{Found, Sources, last_part};
@@ -28,8 +30,8 @@ pub(super) fn stages(
     stages.join("\n")
 }
 
-/// Returns directories, links and charts, which no Dockerfile instruction makes, by parent
-/// directory. Each parent is copied separately: copying a whole tree would also replace the image's
+/// Returns directories, links, charts, and texts that no heredoc can hold, which no Dockerfile
+/// instruction makes, by parent directory. Each parent is copied separately: copying a whole tree would also replace the image's
 /// own directories on the way, and their modes.
 fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     let mut staged: BTreeMap<String, Vec<Source>> = BTreeMap::new();
@@ -39,7 +41,8 @@ fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     {
         let directory = match &source {
             Source::Chart(chart) if chart.to.ends_with('/') => chart.to.trim_end_matches('/'),
-            Source::Directory(_) | Source::Symlink(_) | Source::Chart(_) => {
+            Source::Text(text) if fits_heredoc(&text.text) => continue,
+            Source::Directory(_) | Source::Symlink(_) | Source::Chart(_) | Source::Text(_) => {
                 let parent = source.to().and_then(|to| to.rsplit_once('/'));
                 parent.map_or("", |(parent, _)| parent)
             }
@@ -130,6 +133,13 @@ fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
             format!("install -d -m {mode} -o {uid} -g {gid} {to}")
         }
         Source::Symlink(link) => format!("ln -s {} {to}", shell_word(&link.target)),
+        Source::Text(text) => {
+            let (mode, uid, gid) = (text.mode.unwrap_or(Mode(0o644)), text.uid, text.gid);
+            format!(
+                "{} > {to}; chown {uid}:{gid} {to}; chmod {mode} {to}",
+                printf(&text.text)
+            )
+        }
         Source::Chart(chart) => {
             let from = chart.from.workspace_path().unwrap_or_default();
             let number = charts.iter().position(|chart| *chart == from);
@@ -184,7 +194,7 @@ fn base(image: &Image, project: &Project) -> String {
 /// the source already.
 fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> String {
     match source {
-        Source::Text(text) => copy_text(text, number),
+        Source::Text(text) if fits_heredoc(&text.text) => copy_text(text, number),
         Source::Copy(it) => {
             let from = it.from.workspace_path().unwrap_or_default();
             let directory = matches!(sources.find(from), Found::Directory(_));
@@ -215,7 +225,8 @@ fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> Str
             let mode = letters(Mode(0o644), false);
             format!("COPY --from=bundle --chmod={mode} {words}\n")
         }
-        Source::Debian(_)
+        Source::Text(_)
+        | Source::Debian(_)
         | Source::CaCertificates(_)
         | Source::Tree(_)
         | Source::ImageArchive(_)

@@ -1,5 +1,7 @@
 //! Quotes text for the three languages that this crate writes.
 
+use std::fmt::Write;
+
 /// Returns a JSON array, as the exec forms of a Dockerfile take it.
 pub(super) fn exec_form(words: &[String]) -> String {
     // Strings always have a JSON form.
@@ -92,6 +94,33 @@ pub(super) fn hcl_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Str
     format!("[{}]", items.join(", "))
 }
 
+/// Whether a heredoc can hold a text exactly: it ends every line by a line feed.
+pub(super) fn fits_heredoc(text: &str) -> bool {
+    let is_other = |c: char| c.is_control() && c != '\n' && c != '\t';
+    (text.is_empty() || text.ends_with('\n')) && !text.contains(is_other)
+}
+
+/// Returns the command of a shell that prints a text exactly. No character of it is special to the
+/// shell or breaks a line.
+pub(super) fn printf(text: &str) -> String {
+    let mut format = String::new();
+    for (at, c) in text.char_indices() {
+        match c {
+            // It would begin an option.
+            '-' if at == 0 => format += "\\055",
+            '\n' => format += "\\n",
+            '\\' => format += "\\\\",
+            '%' => format += "%%",
+            '\'' => format += "\\047",
+            c if c.is_ascii_control() => {
+                let _ = write!(format, "\\{:03o}", u32::from(c));
+            }
+            c => format.push(c),
+        }
+    }
+    format!("printf '{format}'")
+}
+
 /// Returns a text as the body of a heredoc, and an end marker that does not occur in it.
 pub(super) fn heredoc(text: &str) -> (String, String) {
     let taken = |word: &String| text.lines().any(|line| line == word);
@@ -124,6 +153,10 @@ mod tests {
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("a/b-c"), "a/b-c");
         assert_eq!(hcl_string("${A} %{B}"), "\"$${A} %%{B}\"");
+        assert_eq!(
+            printf("-a 'b' $c %d \\n\r\n\0é"),
+            r"printf '\055a \047b\047 $c %%d \\n\015\n\000é'"
+        );
         assert_eq!(
             heredoc("EOF"),
             ("EOF\nEOF1\n".to_string(), "EOF1".to_string())

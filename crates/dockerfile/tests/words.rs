@@ -101,6 +101,46 @@ fn paths_and_values_are_taken_as_they_are() {
     assert!(!text.lines().any(|line| line.starts_with("two")), "{text}");
 }
 
+/// A heredoc ends each line by a line feed, so a shell prints the other texts.
+#[test]
+fn texts_have_their_exact_bytes() {
+    let images = "version = 1\n[images.notes]\nbinaries = [\"notes\"]\nfiles = [{ text = \"plain\\n\", \
+                  path = \"/etc/plain\" }, { text = \"no end 'q' $x %s\", path = \"/etc/no end\", mode \
+                  = \"0600\", user = \"nonroot\" }, { text = \"a\\r\\nb\\r\\n\", path = \"/etc/dos\" }, { \
+                  text = \"-n\\\\n\", path = \"/etc/option\" }]\n";
+    let root = workspace(&[
+        ("Cargo.toml", &package("notes", "")),
+        ("src/main.rs", MAIN),
+        ("images.toml", images),
+    ]);
+    let text = generated(root.path(), DOCKERFILE);
+    let begin = text.find("AS notes-files\nRUN <<'EOF'\n").unwrap();
+    let script = text[begin..]
+        .lines()
+        .skip(2)
+        .take_while(|line| *line != "EOF");
+    let place = root.path().join("files").display().to_string();
+    let script = script
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("/files", &place);
+    // As the builder does, but as whoever runs this test.
+    let script = script.replace("chown", ": chown");
+    let status = Command::new("sh").args(["-c", &script]).status().unwrap();
+    assert!(status.success(), "{script}");
+    for (name, content) in [
+        ("no end", "no end 'q' $x %s"),
+        ("dos", "a\r\nb\r\n"),
+        ("option", "-n\\n"),
+    ] {
+        let path = root.path().join("files/1").join(name);
+        assert_eq!(fs::read_to_string(path).unwrap(), content, "{script}");
+    }
+    assert_holds(&script, &["chown 65532:65532", "chmod 0600"]);
+    assert_holds(&text, &["<<'EOF' /etc/plain\nplain\nEOF\n"]);
+    assert!(!root.path().join("files/1/plain").exists());
+}
+
 #[test]
 fn no_two_stages_or_targets_have_one_name() {
     let names = [

@@ -116,13 +116,7 @@ fn read_image_fields(fields: &Fields, table: &str) -> ImageFields {
         environment: read_map(fields, "environment", value::variable),
         ports: read_ports(fields),
         volumes: checked(fields, "volumes", value::image_path),
-        labels: read_map(fields, "labels", |key| {
-            if key.is_empty() {
-                Err("can't name a label".to_string())
-            } else {
-                Ok(())
-            }
-        }),
+        labels: read_map(fields, "labels", value::label),
         stop_signal: fields
             .string("stop-signal")
             .and_then(|text| accept(fields.reader, &text, value::signal(text.get_ref()))),

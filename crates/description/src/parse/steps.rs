@@ -31,19 +31,12 @@ fn read_step(fields: &Fields) -> Option<Step> {
 fn read_run(fields: &Fields) -> Option<Vec<String>> {
     const EXAMPLE: &str = "[\"/usr/sbin/ldconfig\"]";
     let words = fields.required("run", fields.strings("run"), EXAMPLE)?;
-    let report = |span, message: String, help: &str| {
-        let problem = fields.reader.problem(span, message);
-        fields.reader.report(problem.help(help));
-    };
     if words.first().is_none_or(|word| word.get_ref().is_empty()) {
         let span = fields.value("run").map_or(0..0, toml::Spanned::span);
         let message = format!("{} names no program", fields.place_of("run"));
-        report(span, message, "begin with a program, such as \"/bin/sh\"");
-        return None;
-    }
-    if let Some(word) = words.iter().find(|word| word.get_ref().contains('\0')) {
-        let message = format!("{} has a zero byte", fields.place_of("run"));
-        report(word.span(), message, "no program can be given one");
+        let problem = fields.reader.problem(span, message);
+        let help = "begin with a program, such as \"/bin/sh\"";
+        fields.reader.report(problem.help(help));
         return None;
     }
     Some(super::plain(words))

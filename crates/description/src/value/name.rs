@@ -146,8 +146,16 @@ fn is_relation(text: &str) -> bool {
 
 /// Checks the name of an environment variable.
 pub(crate) fn variable(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.contains(['=', '\0']) {
+    if text.is_empty() || text.contains(|c: char| c == '=' || c.is_control()) {
         return Err("can't name an environment variable".to_string());
+    }
+    Ok(())
+}
+
+/// Checks the name of a label.
+pub(crate) fn label(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("can't name a label".to_string());
     }
     Ok(())
 }

@@ -5,9 +5,7 @@ pub(crate) fn image_path(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err("is not absolute; paths inside an image begin with `/`".to_string());
     }
-    if text.contains('\0') {
-        return Err("holds a zero byte".to_string());
-    }
+    no_control_character(text)?;
     let parts = text[1..].trim_end_matches('/').split('/');
     if text != "/"
         && (text.ends_with("//") || parts.clone().any(|part| ["", ".", ".."].contains(&part)))
@@ -20,6 +18,15 @@ pub(crate) fn image_path(text: &str) -> Result<(), String> {
             "would be hidden: engines mount their own `/{top}` over it"
         )),
         _ => Ok(()),
+    }
+}
+
+/// Refuses line breaks and other control characters: neither a line of a Dockerfile nor a list of
+/// files can name such a path.
+pub(super) fn no_control_character(text: &str) -> Result<(), String> {
+    match text.contains(char::is_control) {
+        true => Err("holds a control character".to_string()),
+        false => Ok(()),
     }
 }
 
@@ -36,6 +43,7 @@ pub(crate) fn workspace_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         return Err("is absolute; sources are named relative to the workspace's root".to_string());
     }
+    no_control_character(text)?;
     join_within("", text)
         .ok_or_else(|| "leaves the workspace; only files inside it can be used".to_string())
 }
