@@ -8,8 +8,10 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use common::*;
+use crateyard_testing::need;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -404,18 +406,7 @@ fn a_chart_is_packaged_as_helm_does() {
     fs::write(chart.join("templates/.swp"), "").unwrap();
     fs::write(chart.join("notes.bak"), "").unwrap();
     fs::write(chart.join(".helmignore"), "# comment\n*.bak\n").unwrap();
-    let out = directory.path().join("layer");
-    let sources = json!([{"kind": "chart", "from": chart, "to": "/charts/", "version": "1.2.3"}]);
-    let record = make_layer(sources, "none", &out, 1);
-    let tar = layer_tar(&out, &record);
-    let mut archive = tar::Archive::new(&tar[..]);
-    let mut package = Vec::new();
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if &*entry.path_bytes() == b"charts/demo-1.2.3.tgz" {
-            entry.read_to_end(&mut package).unwrap();
-        }
-    }
+    let package = packaged(&chart, "demo", "1.2.3");
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&package[..])
         .read_to_end(&mut unpacked)
@@ -432,6 +423,47 @@ fn a_chart_is_packaged_as_helm_does() {
         ]
     );
     assert!(entries[0].content.contains("version: \"1.2.3\""));
+}
+
+/// Returns the package that a layer has of a chart.
+fn packaged(chart: &Path, name: &str, version: &str) -> Vec<u8> {
+    let directory = tempdir().unwrap();
+    let out = directory.path().join("layer");
+    let sources = json!([{"kind": "chart", "from": chart, "to": "/charts/", "version": version}]);
+    let record = make_layer(sources, "none", &out, 1);
+    let tar = layer_tar(&out, &record);
+    let wanted = format!("charts/{name}-{version}.tgz");
+    let mut package = Vec::new();
+    for entry in tar::Archive::new(&tar[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if *entry.path_bytes() == *wanted.as_bytes() {
+            entry.read_to_end(&mut package).unwrap();
+        }
+    }
+    package
+}
+
+/// Helm's own loader reads the package, and Helm renders it as it renders the chart's directory.
+#[test]
+fn helm_renders_the_package_as_the_directory() {
+    need!("Helm's own loader of packages", "helm-render");
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/charts/crateyard");
+    let manifest = fs::read_to_string(chart.join("Chart.yaml")).unwrap();
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("version: "));
+    let directory = tempdir().unwrap();
+    let package = directory.path().join("chart.tgz");
+    fs::write(&package, packaged(&chart, "crateyard", version.unwrap())).unwrap();
+    let render = |chart: &Path| {
+        let output = Command::new("helm-render").arg(chart).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rendered = render(&package);
+    assert!(rendered.contains("kind: Deployment"), "{rendered}");
+    assert_eq!(rendered, render(&chart));
 }
 
 #[test]

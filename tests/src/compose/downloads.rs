@@ -328,47 +328,64 @@ fn by_a_script() -> Result<()> {
     Ok(())
 }
 
-/// Returns a build script that downloads a file, unless a variable gives its path.
-fn downloading(url: &str) -> String {
-    let host = url.trim_start_matches("http://");
+/// Returns a build script that downloads a table, unless a variable gives its path.
+fn downloading(url: &str, download: &str) -> String {
     format!(
         "const TABLE: &str = \"{url}/table.txt\";\n\
+         fn run(program: &str, arguments: &[&str]) -> String {{\n    \
+         let output = std::process::Command::new(program).args(arguments).output().unwrap();\n    \
+         assert!(output.status.success(), \"{{}}\", String::from_utf8_lossy(&output.stderr));\n    \
+         String::from_utf8(output.stdout).unwrap()\n}}\n\
          fn main() {{\n    let text = match std::env::var(\"TABLE_FILE\") {{\n        \
          Ok(file) => std::fs::read_to_string(file).unwrap(),\n        \
-         Err(_) => match std::net::TcpStream::connect(\"{host}\") {{\n            \
-         Ok(_) => panic!(\"there is a network: {{TABLE}}\"),\n            \
-         Err(error) => panic!(\"no table: {{error}}\"),\n        }},\n    }};\n    \
+         Err(_) if TABLE.is_empty() => run(\"true\", &[]),\n        \
+         Err(_) => {download},\n    }};\n    \
          println!(\"cargo::rustc-env=TABLE={{text}}\");\n}}\n"
     )
 }
 
 /// The error names the address, which only the script's source contains, and the lines with which
-/// the workspace builds.
+/// the workspace builds. The script connects by itself, starts a program that no unit has, or has a
+/// shell start one.
 fn told() -> Result<()> {
     let files = files()?;
     fs::write(files.path().join("table.txt"), "seven")?;
     let url = serve(files.path(), None)?;
     // Nothing listens there, and no cell has a network.
-    let script = downloading(&url).replace("connect(\"127.0.0.1", "connect(\"192.0.2.1");
-    let main = "fn main() { print!(\"{}\", env!(\"TABLE\")); }";
-    let workspace = small("tabled", main, &script)?;
-    let failed = nix::build_fails(&attribute(workspace.path(), "images.tabled"))?;
-    let lines = [
-        "[parts.tabled]".to_owned(),
-        format!("download = {{ url = \"{url}/table.txt\" }}"),
-        "[crates.tabled]".to_owned(),
-        "parts = [{ part = \"tabled\", path = \"downloads/table.txt\" }]".to_owned(),
-        "environment = { TABLE_FILE = \"/workspace/downloads/table.txt\" }".to_owned(),
-    ];
-    let wants = format!("tabled tries the network, which no unit has: it wants {url}/table.txt.");
-    let wanted = lines.iter().chain([&wants]).map(String::as_str);
-    contains(&failed, &wanted.collect::<Vec<_>>())?;
-    let images = workspace.path().join("images.toml");
-    fs::write(&images, fs::read_to_string(&images)? + &lines.join("\n"))?;
-    said(&workspace, &["lock", "--without-debian"], true)?;
-    let program = binary(workspace.path(), "tabled")?;
-    let printed = duct::cmd!(program).read()?;
-    ensure!(printed == "seven", "the program says {printed:?}");
+    let connect = "match std::net::TcpStream::connect(\"192.0.2.1:80\") { \
+                   Ok(_) => panic!(\"there is a network: {TABLE}\"), \
+                   Err(error) => panic!(\"no table: {error}\") }";
+    let without = |program: &str| {
+        format!("starts {program} to download something, and no unit has {program} or a network")
+    };
+    for (download, tries) in [
+        (connect, "tries the network, which no unit has"),
+        ("run(\"curl\", &[\"-fsSL\", TABLE])", &without("curl")),
+        (
+            "run(\"sh\", &[\"-c\", \"wget -qO- $0\", TABLE])",
+            &without("wget"),
+        ),
+    ] {
+        let main = "fn main() { print!(\"{}\", env!(\"TABLE\")); }";
+        let workspace = small("tabled", main, &downloading(&url, download))?;
+        let failed = nix::build_fails(&attribute(workspace.path(), "images.tabled"))?;
+        let lines = [
+            "[parts.tabled]".to_owned(),
+            format!("download = {{ url = \"{url}/table.txt\" }}"),
+            "[crates.tabled]".to_owned(),
+            "parts = [{ part = \"tabled\", path = \"downloads/table.txt\" }]".to_owned(),
+            "environment = { TABLE_FILE = \"/workspace/downloads/table.txt\" }".to_owned(),
+        ];
+        let wants = format!("tabled {tries}: it wants {url}/table.txt.");
+        let wanted = lines.iter().chain([&wants]).map(String::as_str);
+        contains(&failed, &wanted.collect::<Vec<_>>())?;
+        let images = workspace.path().join("images.toml");
+        fs::write(&images, fs::read_to_string(&images)? + &lines.join("\n"))?;
+        said(&workspace, &["lock", "--without-debian"], true)?;
+        let program = binary(workspace.path(), "tabled")?;
+        let printed = duct::cmd!(program).read()?;
+        ensure!(printed == "seven", "the program says {printed:?}");
+    }
     Ok(())
 }
 
