@@ -65,10 +65,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Evaluations have one thread, and a test often waits for another's build of the same unit. So
-    // one test more than there are cores keeps all of them busy.
+    // A test waits for a build of another test, for servers and for timeouts more than for a core.
+    // Two tests for each core keep all cores busy.
     let cores = available_parallelism().map_or(1, usize::from);
-    arguments.test_threads.get_or_insert(cores + 1);
+    arguments.test_threads.get_or_insert(2 * cores);
     // Those that take longest come first, so that none of them runs alone at the end.
     let trials: Vec<Trial> = affected::trials()
         .into_iter()

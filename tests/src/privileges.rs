@@ -3,7 +3,7 @@
 //! derivations and the bytes are always the same. `docs/privileges.md` explains how that works.
 //!
 //! `PRIVILEGES_WORKSPACE` and `PRIVILEGES_IMAGE` name another workspace and its image for the first
-//! three. Crateyard's own takes hours without namespaces.
+//! three.
 
 mod container;
 
