@@ -3,6 +3,7 @@
 use crate::checkout::{self, Checkout, assemble};
 use crate::nix;
 use crate::trial::trial;
+use crate::workspaces::commit_all;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde::Deserialize;
@@ -160,7 +161,7 @@ struct Shop {
 impl Shop {
     fn new() -> Result<Self> {
         let crateyard = Checkout::new()?;
-        commit(crateyard.path())?;
+        commit_all(crateyard.path())?;
         let shop = Self {
             directory: tempfile::tempdir()?,
             _crateyard: crateyard,
@@ -184,7 +185,7 @@ impl Shop {
             "lock",
             &format!("git+file://{}", shop.path().display()),
         ])?;
-        commit(shop.path())?;
+        commit_all(shop.path())?;
         Ok(shop)
     }
 
@@ -351,7 +352,7 @@ fn any_edit() -> Result<()> {
     let shop = Shop::new()?;
     for number in 0..first {
         shop.edit(&mut random, number)?;
-        commit(shop.path())?;
+        commit_all(shop.path())?;
     }
     let count = count - first;
     let mut before = shop.evaluate()?;
@@ -389,7 +390,7 @@ fn any_edit() -> Result<()> {
             named += expected.len();
         }
         touching += usize::from(!found.checks.is_empty() || !found.images.is_empty());
-        commit(shop.path())?;
+        commit_all(shop.path())?;
         before = after;
     }
     println!("affected: {touching} of {count} edits touch something, {named} names");
@@ -397,15 +398,5 @@ fn any_edit() -> Result<()> {
         count < 20 || (touching > 0 && touching < count),
         "{touching} of {count} edits touch something"
     );
-    Ok(())
-}
-
-fn commit(directory: &Path) -> Result<()> {
-    duct::cmd!("git", "add", "--all").dir(directory).run()?;
-    let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
-    let commit = ["commit", "--quiet", "--allow-empty", "--message", "edit"];
-    duct::cmd("git", who.iter().chain(&commit))
-        .dir(directory)
-        .run()?;
     Ok(())
 }

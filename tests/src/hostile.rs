@@ -3,6 +3,7 @@
 use crate::checkout::{assemble, repository};
 use crate::nix::SETTINGS;
 use crate::trial::trial;
+use crate::workspaces::commit_all;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::fs;
@@ -43,7 +44,6 @@ impl Scene {
         fs::write(scene.path("victim/letters/letter"), LETTER)?;
         fs::write(scene.path("victim/.profile"), LETTER)?;
         fs::create_dir(scene.path("workspace"))?;
-        scene.git(&["init", "--quiet"])?;
         let seed = format!("nix/seed/seed-{}-linux", std::env::consts::ARCH);
         fs::copy(repository().join(seed), scene.path("workspace/seed"))?;
         scene.write(
@@ -65,17 +65,8 @@ impl Scene {
         Ok(fs::write(path, text)?)
     }
 
-    fn git(&self, arguments: &[&str]) -> Result<()> {
-        duct::cmd("git", arguments)
-            .dir(self.path("workspace"))
-            .run()?;
-        Ok(())
-    }
-
     fn commit(&self) -> Result<()> {
-        self.git(&["add", "--all"])?;
-        let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
-        self.git(&[&who[..], &["commit", "--quiet", "--message", "all"]].concat())
+        commit_all(&self.path("workspace"))
     }
 
     fn assemble(&self, arguments: &[&str]) -> Result<Output> {

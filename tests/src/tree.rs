@@ -3,6 +3,7 @@
 use crate::checkout::{Checkout, assemble, repository, template};
 use crate::nix;
 use crate::trial::trial;
+use crate::workspaces::commit_all;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::fs::{self, Permissions};
@@ -37,7 +38,7 @@ impl Service {
     /// Builds it once without changes.
     fn new() -> Result<Self> {
         let crateyard = Checkout::new()?;
-        commit(crateyard.path())?;
+        commit_all(crateyard.path())?;
         let service = Self {
             directory: template("service")?,
             _crateyard: crateyard,
@@ -54,7 +55,7 @@ impl Service {
         service.track()?;
         let flake = format!("git+file://{}", service.path().display());
         nix::nix(&["flake", "lock", &flake])?;
-        commit(service.path())?;
+        commit_all(service.path())?;
         service.build()?;
         Ok(service)
     }
@@ -110,16 +111,6 @@ impl Service {
         ensure!(found == read, "after {after} the files were read {found:?}");
         Ok(())
     }
-}
-
-fn commit(directory: &Path) -> Result<()> {
-    duct::cmd!("git", "add", "--all").dir(directory).run()?;
-    let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
-    let rest = ["commit", "--quiet", "--allow-empty", "--message", "all"];
-    duct::cmd("git", who.iter().chain(&rest))
-        .dir(directory)
-        .run()?;
-    Ok(())
 }
 
 fn same_paths() -> Result<()> {
