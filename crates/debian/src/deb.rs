@@ -8,9 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-use lzma_rust2::XzReader;
-use ruzstd::decoding::StreamingDecoder;
+use crateyard_oci::compression::Format;
 
 use crate::control::Stanza;
 
@@ -30,12 +28,12 @@ pub enum DebError {
 }
 
 /// A package whose control part has been read. Its data part comes next.
-pub struct DebReader<R: Read> {
+pub struct DebReader<'a> {
     control_files: BTreeMap<String, Vec<u8>>,
-    data: Data<R>,
+    data: Data<'a>,
 }
 
-impl DebReader<BufReader<File>> {
+impl DebReader<'static> {
     /// Opens a package file and reads its control part.
     pub fn open(path: &Path) -> Result<Self, DebError> {
         let file = File::open(path).map_err(|source| DebError::Open {
@@ -46,9 +44,9 @@ impl DebReader<BufReader<File>> {
     }
 }
 
-impl<R: Read> DebReader<R> {
+impl<'a> DebReader<'a> {
     /// Reads a package's control part from a stream.
-    pub fn new(mut reader: R) -> Result<Self, DebError> {
+    pub fn new(mut reader: impl Read + Send + 'a) -> Result<Self, DebError> {
         read_magic(&mut reader)?;
         let version = next_member(&mut reader)?;
         check_version(&version, &mut reader)?;
@@ -84,29 +82,21 @@ impl<R: Read> DebReader<R> {
 
     /// Returns the data part: a tar archive, decompressed while it is read. Read it to its end,
     /// because damage may show only there.
-    pub fn into_data(self) -> Data<R> {
+    pub fn into_data(self) -> Data<'a> {
         self.data
     }
 }
 
 /// The uncompressed data part of a package.
-pub struct Data<R: Read> {
-    decoder: Decoder<R>,
+pub struct Data<'a> {
+    decoder: Box<dyn Read + Send + 'a>,
     name: String,
 }
 
-enum Decoder<R: Read> {
-    Plain(Whole<R>),
-    Gzip(Box<MultiGzDecoder<Whole<R>>>),
-    Xz(Box<XzReader<Whole<R>>>),
-    Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
-}
-
-impl<R: Read> Data<R> {
-    fn new(member: Member, reader: R) -> Result<Self, DebError> {
-        let whole = Whole(reader.take(member.size));
+impl<'a> Data<'a> {
+    fn new(member: Member, reader: impl Read + Send + 'a) -> Result<Self, DebError> {
         Ok(Data {
-            decoder: Decoder::new(&member, whole)?,
+            decoder: member.decompressed(Whole(reader.take(member.size)))?,
             name: member.name,
         })
     }
@@ -117,47 +107,9 @@ impl<R: Read> Data<R> {
     }
 }
 
-impl<R: Read> Read for Data<R> {
+impl Read for Data<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.decoder.read(buffer)
-    }
-}
-
-/// The most memory that an xz stream may ask for, in KiB. xz's largest preset needs 65 MiB.
-const XZ_MEMORY: u32 = 256 << 10;
-
-/// Makes a reader of xz that refuses a stream which asks for gigabytes of memory.
-pub fn xz<R: Read>(input: R) -> XzReader<R> {
-    XzReader::new_mem_limit(input, true, XZ_MEMORY)
-}
-
-impl<R: Read> Decoder<R> {
-    fn new(member: &Member, whole: Whole<R>) -> Result<Self, DebError> {
-        match member.name.rsplit('.').next() {
-            Some("tar") => Ok(Decoder::Plain(whole)),
-            Some("gz") => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(whole)))),
-            Some("xz") => Ok(Decoder::Xz(Box::new(xz(whole)))),
-            Some("zst") => {
-                let decoder = StreamingDecoder::new(whole)
-                    .map_err(|error| member.error(io::Error::other(error.to_string())))?;
-                Ok(Decoder::Zstd(Box::new(decoder)))
-            }
-            _ => Err(DebError::Damaged(format!(
-                "the compression of `{}` is none of .gz, .xz, .zst",
-                member.name
-            ))),
-        }
-    }
-}
-
-impl<R: Read> Read for Decoder<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Decoder::Plain(reader) => reader.read(buffer),
-            Decoder::Gzip(reader) => reader.read(buffer),
-            Decoder::Xz(reader) => reader.read(buffer),
-            Decoder::Zstd(reader) => reader.read(buffer),
-        }
     }
 }
 
@@ -186,6 +138,26 @@ struct Member {
 }
 
 impl Member {
+    /// Returns a reader of the member's content, decompressed as the end of its name says.
+    fn decompressed<'a>(
+        &self,
+        content: impl Read + Send + 'a,
+    ) -> Result<Box<dyn Read + Send + 'a>, DebError> {
+        let format = match self.name.rsplit('.').next() {
+            Some("tar") => Format::None,
+            Some("gz") => Format::Gzip,
+            Some("xz") => Format::Xz,
+            Some("zst") => Format::Zstd,
+            _ => {
+                return Err(DebError::Damaged(format!(
+                    "the compression of `{}` is none of .gz, .xz, .zst",
+                    self.name
+                )));
+            }
+        };
+        format.reader(content).map_err(|source| self.error(source))
+    }
+
     fn error(&self, source: io::Error) -> DebError {
         DebError::Member {
             member: self.name.clone(),
@@ -292,7 +264,7 @@ fn read_control(
 ) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
     let content = read_whole(member, reader)?;
     let whole = Whole(content.as_slice().take(content.len() as u64));
-    let unpacked = Decoder::new(member, whole)?.take(CONTROL_LIMIT);
+    let unpacked = member.decompressed(whole)?.take(CONTROL_LIMIT);
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(unpacked);
     let entries = archive.entries().map_err(|source| member.error(source))?;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crateyard_oci::digest::is_sha256;
+
 use crate::control::{Stanza, stanzas};
 use crate::relation::{Relation, parse_list};
-use crate::release::is_sha256;
 use crate::version::Version;
 
 /// A package in one version for one architecture, as an index describes it.

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crateyard_oci::digest::is_sha256;
 use sha2::{Digest, Sha256};
 
 use crate::control::Stanza;
@@ -281,11 +282,6 @@ fn parse_hash_line(line: &str) -> Result<(String, (u64, String)), String> {
         }
         _ => Err(format!("`{line}` is not a line of hash, size and name")),
     }
-}
-
-/// Whether a text is a SHA-256 in lower-case hexadecimal.
-pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A time in seconds since 1970, UTC.

@@ -155,6 +155,16 @@ impl Universe {
         self.to_lock(requests, &chosen, snapshot)
     }
 
+    /// Returns the packages of a name, as places in the list of all packages.
+    fn named(&self, name: &str) -> &[usize] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the packages that provide a name, with the relation that says so.
+    fn providers(&self, name: &str) -> &[(usize, Relation)] {
+        self.providers.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns the libraries that programs need after they were compiled with `packages`. A
     /// development package of Debian depends on its library in exactly its own version, and this
     /// finds the libraries by such dependencies.
@@ -165,8 +175,10 @@ impl Universe {
         let mut libraries = BTreeSet::new();
         for wanted in packages {
             let wanted = Relation::parse_root(wanted)?;
-            let named = self.by_name.get(&wanted.name).into_iter().flatten();
-            let mut named = named.map(|id| &self.packages[*id]);
+            let mut named = self
+                .named(&wanted.name)
+                .iter()
+                .map(|id| &self.packages[*id]);
             let Some(package) = named.find(|package| self.is_from(package, &wanted)) else {
                 continue;
             };

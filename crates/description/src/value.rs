@@ -111,7 +111,7 @@ pub(crate) fn digest(text: &str) -> Result<(), String> {
 
 /// Checks a SHA-256 in hexadecimal digits.
 pub(crate) fn sha256(text: &str) -> Result<(), String> {
-    if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if base16ct::lower::decode_vec(text).is_ok_and(|bytes| bytes.len() == 32) {
         return Ok(());
     }
     Err(

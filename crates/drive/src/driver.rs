@@ -81,10 +81,18 @@ impl Context<'_> {
     }
 
     fn stop_if_interrupted(&self) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        Ok(())
+        stop_if(self.interrupted)
+    }
+}
+
+/// Fails once somebody has asked to stop.
+///
+/// # Errors
+/// [`Error::Interrupted`], if the flag is set.
+pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
     }
 }
 

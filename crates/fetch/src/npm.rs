@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crateyard_nix::{Store, base16};
+use crateyard_nix::Store;
 use crateyard_terminal::note;
 use crateyard_workspace::{described, files};
 use serde::Deserialize;
@@ -202,7 +202,7 @@ fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> 
     let Some((algorithm, hash)) = decoded else {
         bail!("`{integrity}` is not a hash of npm's");
     };
-    let hash = base16(&hash);
+    let hash = base16ct::lower::encode_string(&hash);
     let content = cache.join("_cacache/content-v2").join(algorithm);
     let place = content.join(&hash[..2]).join(&hash[2..4]).join(&hash[4..]);
     Ok((algorithm, place))

@@ -30,7 +30,7 @@ impl Hash {
 
     /// Formats the hash in lower-case hexadecimal.
     pub fn base16(&self) -> String {
-        base16(&self.0)
+        base16ct::lower::encode_string(&self.0)
     }
 
     /// Formats only the digits, as in file names of caches.
@@ -60,7 +60,7 @@ impl FromStr for Hash {
         let bytes = match (text.strip_prefix("sha256-"), digits.len()) {
             (Some(base64), _) => STANDARD.decode(base64).ok(),
             (None, 52) => from_base32(digits),
-            (None, 64) => from_base16(digits),
+            (None, 64) => base16ct::mixed::decode_vec(digits).ok(),
             _ => None,
         };
         bytes
@@ -71,11 +71,6 @@ impl FromStr for Hash {
                 Error::syntax("hash", text, reason)
             })
     }
-}
-
-/// Encodes bytes in lower-case hexadecimal.
-pub fn base16(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Encodes bytes in Nix's base 32: five bits a digit, from the last digit to the first.
@@ -111,13 +106,6 @@ fn from_base32(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
-}
-
-fn from_base16(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -129,8 +129,7 @@ impl FromStr for Digest {
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
             .ok_or_else(bad)?;
-        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if hex.len() != algorithm.hex_length() || !hex.bytes().all(hexadecimal) {
+        if !is_hex(hex, algorithm) {
             return Err(bad());
         }
         Ok(Digest(text.into()))
@@ -201,12 +200,17 @@ impl Hasher {
 
 /// Writes bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    base16ct::lower::encode_string(bytes)
+}
+
+/// Whether a text is a SHA-256 in lower-case hexadecimal digits.
+pub fn is_sha256(text: &str) -> bool {
+    is_hex(text, DigestAlgorithm::Sha256)
+}
+
+/// Whether a text is a hash of that function in lower-case hexadecimal digits.
+fn is_hex(text: &str, algorithm: DigestAlgorithm) -> bool {
+    text.len() == algorithm.hex_length() && base16ct::lower::decode_vec(text).is_ok()
 }
 
 /// A writer that passes bytes on, and counts and hashes them (SHA-256).

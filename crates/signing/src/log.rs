@@ -91,7 +91,7 @@ impl Entry {
         Ok(Entry {
             log_index: integer(&entry["logIndex"], "logIndex")?,
             log_id: LogId {
-                key_id: from_hex(&text(&entry["logID"], "logID")?)?,
+                key_id: base16_to_base64(&text(&entry["logID"], "logID")?)?,
             },
             kind_version: Some(KindVersion {
                 kind: text(&content["kind"], "kind")?,
@@ -106,12 +106,12 @@ impl Entry {
             }),
             inclusion_proof: Some(Proof {
                 log_index: integer(&proof["logIndex"], "inclusionProof")?,
-                root_hash: from_hex(&text(&proof["rootHash"], "rootHash")?)?,
+                root_hash: base16_to_base64(&text(&proof["rootHash"], "rootHash")?)?,
                 tree_size: integer(&proof["treeSize"], "treeSize")?,
                 hashes: hashes
                     .into_iter()
                     .flatten()
-                    .map(|hash| from_hex(hash.as_str().unwrap_or_default()))
+                    .map(|hash| base16_to_base64(hash.as_str().unwrap_or_default()))
                     .collect::<Result<_, _>>()?,
                 checkpoint: Some(Checkpoint {
                     envelope: text(&proof["checkpoint"], "checkpoint")?,
@@ -131,7 +131,7 @@ impl Entry {
         Ok(Entry {
             log_index: old.payload.log_index,
             log_id: LogId {
-                key_id: from_hex(&old.payload.log_id)?,
+                key_id: base16_to_base64(&old.payload.log_id)?,
             },
             kind_version: None,
             integrated_time: old.payload.integrated_time,
@@ -279,10 +279,9 @@ fn decode(text: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// Turns hexadecimal digits into base 64.
-fn from_hex(text: &str) -> Result<String, Error> {
-    let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
-    let bytes = bytes.ok_or_else(|| log_error("its hexadecimal digits are damaged"))?;
+fn base16_to_base64(text: &str) -> Result<String, Error> {
+    let bytes = base16ct::mixed::decode_vec(text)
+        .map_err(|_| log_error("its hexadecimal digits are damaged"))?;
     Ok(BASE64.encode(bytes))
 }
 

@@ -66,8 +66,8 @@ pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
 /// Returns half a sentence that follows the value.
 pub fn attribute_value(text: &str) -> Result<Vec<u8>, String> {
     if let Some(digits) = text.strip_prefix("0x") {
-        return from_hex(digits)
-            .ok_or_else(|| "begins with `0x`, and is not pairs of hexadecimal digits".to_owned());
+        return base16ct::mixed::decode_vec(digits)
+            .map_err(|_| "begins with `0x`, and is not pairs of hexadecimal digits".to_owned());
     }
     match text.strip_prefix("0s") {
         Some(digits) => STANDARD
@@ -75,16 +75,6 @@ pub fn attribute_value(text: &str) -> Result<Vec<u8>, String> {
             .map_err(|error| format!("begins with `0s`, and is not base 64: {error}")),
         None => Ok(text.as_bytes().to_vec()),
     }
-}
-
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let pairs = (0..digits.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
-        .collect()
 }
 
 /// [`Attributes`] in JSON: an object of names to values in base 64. For `#[serde(with = "…")]`.

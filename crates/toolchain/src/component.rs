@@ -4,10 +4,10 @@
 //! components, and rustc finds its libraries beside itself.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read as _};
+use std::io::Read as _;
 use std::path::{Component as Part, Path, PathBuf};
 
-use crateyard_debian::deb::xz;
+use crateyard_oci::compression::Format;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
@@ -86,7 +86,8 @@ impl Files {
         let raw = files.directory.path().join("archive");
         let file = File::open(archive).map_err(io(archive))?;
         // The end of a larger one is missing.
-        let mut tar = tar::Archive::new(xz(BufReader::new(file)).take(MOST));
+        let unpacked = Format::Xz.reader(file).map_err(io(archive))?;
+        let mut tar = tar::Archive::new(unpacked.take(MOST));
         tar.unpack(&raw).map_err(io(archive))?;
         let wrong = |reason: String| Error::Archive {
             archive: archive.to_owned(),

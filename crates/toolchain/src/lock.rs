@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crateyard_debian::release::is_sha256;
+use crateyard_oci::digest::is_sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;

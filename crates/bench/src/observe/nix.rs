@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use crateyard_flake::{Built, in_order};
+use crateyard_nix::log::activity::BUILD;
+use crateyard_nix::log::{Line, PREFIX};
 use crateyard_nix::name_of;
-use serde::Deserialize;
 
 use super::Done;
 use crate::trial::Trial;
@@ -22,11 +23,6 @@ max-jobs = auto
 substituters =
 warn-dirty = false
 ";
-
-/// The number that marks a build activity in Nix's log.
-///
-/// <https://github.com/NixOS/nix/blob/2.34.0/src/libutil/include/nix/util/logging.hh>
-const BUILD: u64 = 105;
 
 /// The package with everything that evaluation reads: plans and the description. It is not in an
 /// image's closure.
@@ -192,17 +188,6 @@ struct Log {
     text: String,
 }
 
-#[derive(Deserialize)]
-struct Event {
-    action: String,
-    #[serde(default, rename = "type")]
-    kind: u64,
-    #[serde(default)]
-    fields: Vec<serde_json::Value>,
-    #[serde(default)]
-    msg: String,
-}
-
 impl Log {
     fn read(output: &[u8]) -> Log {
         let mut log = Log {
@@ -210,23 +195,21 @@ impl Log {
             text: String::new(),
         };
         for line in String::from_utf8_lossy(output).lines() {
-            let event = line
-                .strip_prefix("@nix ")
-                .map(serde_json::from_str::<Event>);
-            match event {
-                Some(Ok(event)) if event.action == "start" && event.kind == BUILD => {
-                    let path = event.fields.first().and_then(|field| field.as_str());
+            if !line.starts_with(PREFIX) {
+                log.text.push_str(line);
+                log.text.push('\n');
+                continue;
+            }
+            match Line::parse(line) {
+                Some(event) if event.action == "start" && event.kind == BUILD => {
+                    let path = event.field(0);
                     log.built.extend(path.map(|path| name_of(path).to_owned()));
                 }
-                Some(Ok(event)) if event.action == "msg" => {
+                Some(event) if event.action == "msg" => {
                     log.text.push_str(&event.msg);
                     log.text.push('\n');
                 }
-                Some(_) => {}
-                None => {
-                    log.text.push_str(line);
-                    log.text.push('\n');
-                }
+                _ => {}
             }
         }
         log

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crateyard_oci::digest::is_sha256;
+
 use super::text::json;
 use super::{Lock, Package, Suite, VERSION};
-use crate::release::is_sha256;
 
 impl Lock {
     /// Finds the first fault, and a text that occurs in its line.

@@ -174,12 +174,7 @@ impl Problem<'_> {
     fn what_exists_of(&self, relation: &Relation, depender: &str) -> String {
         let suites: Vec<String> = self.universe.suites.iter().map(Suite::label).collect();
         let suites = suites.join(", ");
-        let named = self
-            .universe
-            .by_name
-            .get(&relation.name)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let named = self.universe.named(&relation.name);
         let versions: Vec<String> = named
             .iter()
             .map(|id| self.package(*id))
@@ -193,16 +188,11 @@ impl Problem<'_> {
             })
             .collect();
         if versions.is_empty() {
-            let provided = self
-                .universe
-                .providers
-                .get(&relation.name)
-                .is_some_and(|p| !p.is_empty());
-            return match provided {
-                true => {
+            return match self.universe.providers(&relation.name) {
+                [] => format!("no package `{}` in {suites}", relation.name),
+                _ => {
                     format!("packages only provide `{relation}`, and none of them fits {depender}")
                 }
-                false => format!("no package `{}` in {suites}", relation.name),
             };
         }
         format!(

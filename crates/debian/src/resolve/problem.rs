@@ -40,10 +40,7 @@ impl<'a> Problem<'a> {
             _ => None,
         });
         let architectures = named.chain([native.to_owned()]).collect();
-        if let Some(name) = omit
-            .iter()
-            .find(|name| !universe.by_name.contains_key(name.as_str()))
-        {
+        if let Some(name) = omit.iter().find(|name| universe.named(name).is_empty()) {
             return Err(ResolveError::UnknownOmit {
                 set: request.name.clone(),
                 name: name.clone(),
@@ -109,13 +106,9 @@ impl<'a> Problem<'a> {
                 self.omit.contains(relation.name.as_str())
                     || self
                         .universe
-                        .providers
-                        .get(&relation.name)
-                        .is_some_and(|providers| {
-                            providers
-                                .iter()
-                                .any(|(id, _)| self.omit.contains(self.package(*id).name.as_str()))
-                        })
+                        .providers(&relation.name)
+                        .iter()
+                        .any(|(id, _)| self.omit.contains(self.package(*id).name.as_str()))
             })
     }
 
@@ -140,18 +133,17 @@ impl<'a> Problem<'a> {
 
     /// Returns the packages that have the name, by preference.
     pub(super) fn real(&self, relation: &Relation, depender: &str) -> Vec<usize> {
-        let named = self
+        let fit = self
             .universe
-            .by_name
-            .get(&relation.name)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let fit = named.iter().copied().filter(|id| {
-            let package = self.package(*id);
-            self.serves(package, relation.qualifier.as_ref(), depender)
-                && relation.accepts(&package.version)
-                && self.universe.is_from(package, relation)
-        });
+            .named(&relation.name)
+            .iter()
+            .copied()
+            .filter(|id| {
+                let package = self.package(*id);
+                self.serves(package, relation.qualifier.as_ref(), depender)
+                    && relation.accepts(&package.version)
+                    && self.universe.is_from(package, relation)
+            });
         let mut found: Vec<usize> = fit.collect();
         found.sort_by(|a, b| {
             self.preference(*a, depender)
@@ -162,12 +154,7 @@ impl<'a> Problem<'a> {
 
     /// Returns the packages that provide the name, by preference.
     pub(super) fn provided(&self, relation: &Relation, depender: &str) -> Vec<usize> {
-        let providers = self
-            .universe
-            .providers
-            .get(&relation.name)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let providers = self.universe.providers(&relation.name);
         let fit = providers.iter().filter(|(id, provide)| {
             self.serves(self.package(*id), relation.qualifier.as_ref(), depender)
                 && meets(provide, relation)

@@ -1,14 +1,8 @@
-//! The log of Nix: JSON lines (`--log-format internal-json`).
+//! The lines of Nix's log that the driver needs.
 
-use serde::Deserialize;
-
-/// The beginning of a line of the log that is JSON.
-pub(super) const JSON_LINE: &str = "@nix ";
-
-/// Nix's numbers for activities and results (`ActivityType` and `ResultType` in its logging.hh).
-const COPY_PATH: u64 = 100;
-const BUILD_LOG_LINE: u64 = 101;
-const POST_BUILD_LOG_LINE: u64 = 107;
+use crateyard_nix::log::Line;
+use crateyard_nix::log::activity::COPY_PATH;
+use crateyard_nix::log::result::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE};
 
 /// The level of warnings. Messages of higher levels are only for verbose output.
 const LEVEL_OF_WARNINGS: u64 = 1;
@@ -36,25 +30,10 @@ pub enum Said {
     },
 }
 
-#[derive(Deserialize)]
-struct Line {
-    action: String,
-    #[serde(default)]
-    id: u64,
-    #[serde(default)]
-    level: u64,
-    #[serde(default, rename = "type")]
-    kind: u64,
-    #[serde(default)]
-    fields: Vec<serde_json::Value>,
-    #[serde(default)]
-    msg: String,
-}
-
 /// Parses a line of the log. Returns `None` for a line that nobody needs.
 pub(super) fn understand(text: &str) -> Option<Said> {
-    let line: Line = serde_json::from_str(text.strip_prefix(JSON_LINE)?).ok()?;
-    let field = |index: usize| Some(line.fields.get(index)?.as_str()?.to_owned());
+    let line = Line::parse(text)?;
+    let field = |index: usize| line.field(index).map(str::to_owned);
     match (line.action.as_str(), line.kind) {
         ("result", BUILD_LOG_LINE | POST_BUILD_LOG_LINE) => Some(Said::Line(field(0)?)),
         ("start", COPY_PATH) => Some(Said::Copying {

@@ -1,6 +1,6 @@
 //! The bytes of requests and answers, and the streams that carry them.
 
-use super::log::{JSON_LINE, Said, understand};
+use super::log::{Said, understand};
 use crate::{Error, Result};
 use crateyard_nix::Recipe;
 use std::io::{self, Read, Write};
@@ -174,7 +174,7 @@ impl Streams {
             let text = String::from_utf8_lossy(&line[..end]).into_owned();
             match understand(&text) {
                 Some(what) => said(what),
-                None if text.starts_with(JSON_LINE) => {}
+                None if text.starts_with(crateyard_nix::log::PREFIX) => {}
                 None => self.log += &format!("{text}\n"),
             }
         }
