@@ -22,7 +22,7 @@ use crateyard_terminal::{note, warning};
 use crateyard_workspace::state::State;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// The file in [`State`] that records the last build.
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
             evaluate(evaluation)
         })?;
         drop(pulse);
-        self.stop_if_interrupted()?;
+        driver::stop_if(&self.interrupted)?;
         let end = self.now();
         self.record.evaluations.push(Span { start, end });
         Ok(evaluated)
@@ -402,13 +402,6 @@ impl<'a> Session<'a> {
 
     fn now(&self) -> f64 {
         self.beginning.elapsed().as_secs_f64()
-    }
-
-    fn stop_if_interrupted(&self) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(crateyard_drive::Error::Interrupted.into());
-        }
-        Ok(())
     }
 }
 

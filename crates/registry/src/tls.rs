@@ -1,11 +1,11 @@
 //! Certificates: from the system, from docker's and podman's directories, and from the options.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crateyard_oci::Reference;
+use crateyard_web::tls::{self, CertificateError};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::client::{Environment, Options};
@@ -97,28 +97,12 @@ fn directories(environment: &Environment) -> Vec<PathBuf> {
 
 /// Makes a TLS configuration with `certificates`.
 pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    // Ignore system certificates that can't be read. The handshake says if one is missing.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in &certificates.authorities {
-        for certificate in read_certificates(path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| bad(path, &error.to_string()))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Configuration {
-            place: "TLS".to_owned(),
-            reason: error.to_string(),
-        })?
-        .with_root_certificates(roots);
+    let roots = tls::roots(&certificates.authorities).map_err(unusable)?;
+    let builder = tls::trusting(roots).map_err(unavailable)?;
     let Some(client) = &certificates.client else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = read_certificates(&client.certificate)?;
+    let chain = tls::certificates(&client.certificate).map_err(unusable)?;
     let key = PrivateKeyDer::from_pem_file(&client.key)
         .map_err(|error| bad(&client.key, &error.to_string()))?;
     builder
@@ -128,29 +112,19 @@ pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error>
 
 /// Makes a TLS configuration that trusts nobody, for registries that speak plain HTTP.
 pub(crate) fn empty_config() -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Configuration {
-            place: "TLS".to_owned(),
-            reason: error.to_string(),
-        })?;
-    Ok(builder
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+    let builder = tls::trusting(RootCertStore::empty()).map_err(unavailable)?;
+    Ok(builder.with_no_client_auth())
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = certificates.map_err(|error| bad(path, &error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(bad(
-            path,
-            "the file holds no certificate (PEM, BEGIN CERTIFICATE)",
-        ));
+fn unusable(error: CertificateError) -> Error {
+    bad(&error.path, &error.reason)
+}
+
+fn unavailable(reason: String) -> Error {
+    Error::Configuration {
+        place: "TLS".to_owned(),
+        reason,
     }
-    Ok(certificates)
 }
 
 fn bad(path: &Path, reason: &str) -> Error {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use crateyard_oci::Reference;
+use crateyard_web::innermost;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
@@ -331,22 +332,6 @@ impl Wire {
 enum Cause {
     Http(reqwest::Error),
     Stalled(Duration),
-}
-
-/// Returns the innermost error: "connection reset by peer" rather than "error sending request".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        texts.push(error.to_string());
-        source = error.source();
-    }
-    // The outer errors of hyper say less than the inner ones.
-    texts.reverse();
-    texts
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Whether TLS failed. An I/O error hides its inner error from `source`, so this looks into each.

@@ -1,20 +1,18 @@
-//! HTTPS to servers besides registries: one setup of TLS, and downloads within limits.
+//! HTTPS: one setup of TLS, and downloads within limits from servers besides registries.
 //!
 //! Registries have their own client (`registry`), with credentials and retries.
 #![forbid(unsafe_code)]
 
+pub mod tls;
+
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 /// The reason why a download failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +69,8 @@ pub fn client(patience: Duration) -> Result<Client, String> {
 /// # Errors
 /// Fails if TLS can't be set up, or a file of certificates can't be read. The error names the file.
 pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots(options.ca_files)?)
-        .with_no_client_auth();
+    let roots = tls::roots(options.ca_files).map_err(|error| error.to_string())?;
+    let tls = tls::trusting(roots)?.with_no_client_auth();
     let redirects = match options.follows_redirects {
         true => Policy::default(),
         false => Policy::none(),
@@ -92,21 +86,6 @@ pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
         false => builder.no_proxy(),
     };
     builder.build().map_err(|error| innermost(&error))
-}
-
-/// Returns the system's certificate authorities, and those of some PEM files.
-fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in files {
-        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|it| wrong(&it))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|it| wrong(&it))?;
-            roots.add(certificate).map_err(|it| wrong(&it))?;
-        }
-    }
-    Ok(roots)
 }
 
 /// Whether nobody on the way to `url` can read or change the traffic: HTTPS, or HTTP to this
@@ -163,13 +142,14 @@ pub async fn download(
     Ok(Reply::Content { tag })
 }
 
-/// Returns the innermost cause of an error. The outer ones only repeat the address.
+/// Returns the innermost cause of an error that says anything: "connection reset by peer" rather
+/// than "error sending request". The outer causes only repeat the address.
 pub fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let said = causes.map(ToString::to_string);
+    said.filter(|text| !text.is_empty())
+        .last()
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 #[cfg(test)]
