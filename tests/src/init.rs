@@ -315,7 +315,7 @@ fn packages_outside() -> Result<()> {
     for text in [
         "the member tool, in ",
         "common, on which server depends, in ",
-        "[workspace] and all packages as members",
+        "[workspace] into a directory above all packages",
     ] {
         ensure!(
             !output.status.success() && said.contains(text),

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crateyard_oci::{
-    Blobs, Descriptor, Digest, ImageName, Index, Layout, LayoutMarker, Manifest, Platform,
+    Blobs, Descriptor, Digest, Image, ImageName, Index, Layout, LayoutMarker, Manifest, Platform,
     digest::HashingReader,
     media_type,
     tar::{self, Kind},
@@ -118,16 +118,22 @@ fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
     }
 }
 
+/// Returns the images that go into the archive.
+fn chosen(layout: &Layout, roots: &[Descriptor]) -> Result<Vec<Image>> {
+    let mut images = layout.images()?;
+    images.retain(|image| {
+        let holds = |root: &Descriptor| {
+            media_type::is_index(&root.media_type) || root.digest == image.descriptor.digest
+        };
+        !image.is_attestation() && roots.iter().any(holds)
+    });
+    Ok(images)
+}
+
 /// Returns the platforms of the images that go into the archive.
 fn platforms(layout: &Layout, roots: &[Descriptor]) -> Result<Vec<Platform>> {
     let mut platforms = Vec::new();
-    for image in layout.images()? {
-        let chosen = |root: &Descriptor| {
-            media_type::is_index(&root.media_type) || root.digest == image.descriptor.digest
-        };
-        if image.is_attestation() || !roots.iter().any(chosen) {
-            continue;
-        }
+    for image in chosen(layout, roots)? {
         let manifest = layout.manifest(&image.descriptor)?;
         if media_type::is_config(&manifest.config.media_type) {
             platforms.push(layout.config(&manifest)?.platform);
@@ -153,13 +159,7 @@ fn docker_images(
     selection: &Selection,
 ) -> Result<Vec<DockerImage>> {
     let mut images = Vec::new();
-    for image in layout.images()? {
-        let chosen = |root: &Descriptor| {
-            media_type::is_index(&root.media_type) || root.digest == image.descriptor.digest
-        };
-        if image.is_attestation() || !roots.iter().any(chosen) {
-            continue;
-        }
+    for image in chosen(layout, roots)? {
         let manifest = layout.manifest(&image.descriptor)?;
         images.push(docker_image(&manifest, &image.names, selection));
     }

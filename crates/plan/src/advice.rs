@@ -11,6 +11,10 @@ const NEEDS: &str = " requires rustc ";
 /// Cargo writes this before the path of a manifest that is not there.
 const UNREAD: &str = "failed to read `";
 
+/// The cure for a workspace with packages outside of its directory.
+pub const LARGER_WORKSPACE: &str = "put flake.nix, images.toml and a Cargo.toml with [workspace] \
+                                    into a directory above all packages";
+
 /// Returns what a user can do about Cargo's errors, if this module knows it.
 pub(crate) fn on(errors: &str) -> Option<String> {
     newer(errors).or_else(|| outside(errors))
@@ -37,10 +41,10 @@ fn outside(errors: &str) -> Option<String> {
     let (path, _) = rest.split_once('`')?;
     let is_outside = !path.starts_with(&format!("{WORKSPACE}/")) && path.ends_with("/Cargo.toml");
     is_outside.then(|| {
-        "a member or a path dependency is outside the workspace's directory, and Crateyard sees \
-         nothing there: put flake.nix, images.toml and a Cargo.toml with [workspace] into a \
-         directory above all packages"
-            .to_owned()
+        format!(
+            "a member or a path dependency is outside the workspace's directory, and Crateyard \
+             sees nothing there: {LARGER_WORKSPACE}"
+        )
     })
 }
 

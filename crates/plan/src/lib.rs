@@ -5,7 +5,7 @@
 //! dependencies of each unit come from Cargo itself, with any stable Cargo. [`graph`] turns the
 //! records into a [`Plan`].
 
-mod advice;
+pub mod advice;
 pub mod asks;
 pub mod cargo;
 pub mod configuration;

@@ -221,7 +221,7 @@ fn date(time: i64, style: Style) -> String {
 
 /// Returns year, month and day for a number of days since 1970.
 /// <https://howardhinnant.github.io/date_algorithms.html>
-fn civil(days: i64) -> (i64, i64, i64) {
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

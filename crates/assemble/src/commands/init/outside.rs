@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use crateyard_plan::advice::LARGER_WORKSPACE;
 use serde_json::Value;
 
 /// Cargo's configuration files.
@@ -43,8 +44,7 @@ pub(super) fn refuse(metadata: &Value, root: &Path) -> Result<()> {
     let listed: Vec<String> = outside.into_iter().collect();
     bail!(
         "these packages are outside the workspace's directory {}, and Crateyard sees nothing \
-         there:\n  {}\n  try: a Cargo.toml with [workspace] and all packages as members in a \
-         directory above them, and assemble init there",
+         there:\n  {}\n  try: {LARGER_WORKSPACE}; assemble init writes the first two there",
         root.display(),
         listed.join("\n  ")
     );
