@@ -1,5 +1,5 @@
 {
-  description = "Container images of Cargo workspaces: one derivation for each unit, one layer for each part";
+  description = "Container images of Cargo workspaces: a derivation for each unit, a layer for each part";
 
   outputs =
     { self }:
@@ -65,7 +65,9 @@
                   kept = ./nix/seed + "/seed-${architecture}-linux";
                 }
               ];
-              cure = "The seed in nix/seed is not what crates/seed gives. docs/seed.md says how to renew it.";
+              cure =
+                "The seed in nix/seed is not what crates/seed gives. "
+                + "docs/seed.md says how to renew it.";
             };
         in
         {

@@ -68,7 +68,8 @@ let
     builtOf = import ./bootstrap/built.nix {
       inherit cell tree;
       target = host.rust;
-      toolchain = if toolchainLock == null then [ debianToolchain ] else ownRelease.roots ++ [ tools ];
+      toolchain =
+        if toolchainLock == null then [ debianToolchain ] else ownRelease.roots ++ [ tools ];
       pins = builtins.toJSON [
         (debian.entriesOf "toolchain")
         (if toolchainLock == null then null else builtins.readFile ownLock)
@@ -84,18 +85,10 @@ let
   # A directory of links.
   links =
     { name, entries }:
-    derivation {
-      inherit name system;
-      builder = seed;
-      args = [
-        "unpack"
-        "--into"
-        (placeholder "out")
-      ]
-      ++ builtins.concatMap (entry: [
-        "--symlink"
-        "${entry}=${entries.${entry}}"
-      ]) (builtins.attrNames entries);
+    rootFileSystem {
+      inherit name;
+      packages = [ ];
+      symlinks = entries;
     };
   runner = bootstrap.programs.unit;
   planner = bootstrap.programs.plan;

@@ -158,7 +158,10 @@ let
     if twice == [ ] then
       all
     else
-      throw "images.toml and the flake both make the part \"${builtins.head twice}\": give one of them another name";
+      throw (
+        "images.toml and the flake both make the part \"${builtins.head twice}\": "
+        + "give one of them another name"
+      );
   # All parts, as the images and crates for an architecture see them.
   partsFor = architecture: checked (parts // npmParts.parts // downloads.partsFor architecture);
   partOfFor = architecture: import ./part.nix { parts = partsFor architecture; };
@@ -213,11 +216,8 @@ let
         )
         ++ (if settings.allFeatures then [ "--all-features" ] else [ ])
         ++ (if settings.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
-      native = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = nativeRoot name resolved.crates.${name}.set;
-        }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
+      native = builtins.mapAttrs (name: crate: nativeRoot name crate.set) (
+        import ./select.nix (crate: crate ? set) resolved.crates
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
       parts = builtins.mapAttrs (_: partsOf target.architecture) resolved.crates;
@@ -281,11 +281,15 @@ let
       select =
         set: names:
         if isNative target then
-          builtins.filter (package: builtins.elem package.entry.name names) (packages.withEntries set)
+          builtins.filter (package: builtins.elem package.entry.name names) (
+            packages.withEntries set
+          )
         else
           [ ];
       # These map the same entry to the crates that the program is linked from, and to their names.
-      crates = entry: import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
+      crates =
+        entry:
+        import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
       linked = entry: built.${entry.call}.linked { inherit (entry) package bin; };
       inputsOf = import ./image/inputs.nix {
         root = src;
@@ -379,7 +383,9 @@ in
       foundation.sameBytes {
         name = "plan-is-current";
         pairs = imported.pairs items;
-        cure = "plan.lock is not what the workspace's manifests give: run `assemble plan --write` and commit plan.lock.";
+        cure =
+          "plan.lock is not what the workspace's manifests give: "
+          + "run `assemble plan --write` and commit plan.lock.";
       }
     else
       null;

@@ -43,7 +43,9 @@ in
         text = builtins.unsafeDiscardStringContext (builtins.readFile item.path);
       in
       if isThere then
-        builtins.trace "plan.lock lacks ${keyOf item}: run `assemble plan --write` and commit plan.lock" text
+        builtins.trace (
+          "plan.lock lacks ${keyOf item}: run `assemble plan --write` and commit plan.lock"
+        ) text
       else
         text;
   links =

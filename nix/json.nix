@@ -17,4 +17,8 @@ in
 if data.version or null == version then
   data
 else
-  throw "${what} ${builtins.unsafeDiscardStringContext item.path} has version ${found}, and this revision of Crateyard reads version ${toString version}: take the programs and nix/ from one revision"
+  throw (
+    "${what} ${builtins.unsafeDiscardStringContext item.path} has version ${found}, and this "
+    + "revision of Crateyard reads version ${toString version}: "
+    + "take the programs and nix/ from one revision"
+  )

@@ -19,7 +19,8 @@ let
 
   # Crateyard's own pin of a release, and the oldest release that compiles Crateyard's own programs.
   ownLock = crateyard + "/toolchain.lock";
-  oldest = (builtins.fromTOML (builtins.readFile (crateyard + "/Cargo.toml"))).workspace.package.rust-version;
+  ownManifest = builtins.fromTOML (builtins.readFile (crateyard + "/Cargo.toml"));
+  oldest = ownManifest.workspace.package.rust-version;
   foundationOf =
     toolchainLock: system: host:
     import ./foundation.nix { inherit crateyard system host toolchainLock; };
@@ -42,7 +43,9 @@ let
     in
     if compiler == "debian" then
       foundations.${system}.debian
-    else if toString toolchainLock == toString ownLock || builtins.compareVersions release oldest < 0 then
+    else if
+      toString toolchainLock == toString ownLock || builtins.compareVersions release oldest < 0
+    then
       foundations.${system}.release
     else
       foundationOf toolchainLock system systems.${system};
@@ -53,7 +56,8 @@ let
     description:
     let
       images = (builtins.fromTOML (builtins.readFile description)).images or { };
-      variants = image: map (variant: "${image}-${variant}") (builtins.attrNames (images.${image}.variants or { }));
+      variantsOf = image: builtins.attrNames (images.${image}.variants or { });
+      variants = image: map (variant: "${image}-${variant}") (variantsOf image);
     in
     builtins.concatMap (image: [ image ] ++ variants image) (builtins.attrNames images);
 
@@ -95,14 +99,18 @@ let
       # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds
       # since 1970. A flake knows its own.
       revision ? {
-        commit = builtins.substring 0 40 (src.rev or src.dirtyRev or "0000000000000000000000000000000000000000");
+        commit = builtins.substring 0 40 (
+          src.rev or src.dirtyRev or "0000000000000000000000000000000000000000"
+        );
         time = src.lastModified or 0;
         dirty = !(src ? rev);
       },
       # The compiler: "release" for the release that toolchain.lock pins, "debian" for Debian's.
-      compiler ? (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
+      compiler ?
+        (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
       # The pin of the release: a path.
-      toolchainLock ? if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
+      toolchainLock ?
+        if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
       # nixpkgs, to use its compiler instead: a flake. Nothing of it is evaluated unless it is
       # given.
       nixpkgs ? null,
@@ -110,7 +118,11 @@ let
       # A function gets the system that builds. A part that nothing names is not evaluated.
       parts ? { },
       # The lock of the Debian packages of the images and the toolchain: a path.
-      debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
+      debianLock ?
+        if builtins.pathExists (src + "/debian.lock") then
+          src + "/debian.lock"
+        else
+          crateyard + "/debian.lock",
     }@arguments:
     let
       compilers = [
@@ -204,7 +216,12 @@ let
         entries = images;
       };
     }
-    // (if compiler == "debian" then { } else { debian = mkImages (arguments // { compiler = "debian"; }); });
+    // (
+      if compiler == "debian" then
+        { }
+      else
+        { debian = mkImages (arguments // { compiler = "debian"; }); }
+    );
 
   # The results of `mkImages`, under the names that `nix build` is given.
   packagesOf =
@@ -246,7 +263,12 @@ let
   legacyPackagesOf =
     made:
     attributesOf made
-    // (if made ? debian then { debian = packagesOf made.debian // attributesOf made.debian; } else { });
+    // (
+      if made ? debian then
+        { debian = packagesOf made.debian // attributesOf made.debian; }
+      else
+        { }
+    );
   attributesOf = made: {
     inherit (made)
       units

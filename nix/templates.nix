@@ -21,7 +21,7 @@ let
     };
     npm = {
       path = ./templates/npm;
-      description = "A service that embeds a front end built by npm, and a tool of npm's in an image";
+      description = "A service that embeds a front end built by npm, and a tool of npm's";
     };
     variants = {
       path = ./templates/variants;

@@ -152,7 +152,11 @@ let
     lock = lockText;
     crates = builtins.concatStringsSep "\n" (
       map (
-        name: "${name} ${crateSource name} ${builtins.toFile "Cargo.toml" (toToml manifests.${name})}"
+        name:
+        let
+          manifest = builtins.toFile "Cargo.toml" (toToml manifests.${name});
+        in
+        "${name} ${crateSource name} ${manifest}"
       ) crates
     );
   };

@@ -47,7 +47,10 @@ let
     else if data.version == 1 then
       data.programs.${system} or { }
     else
-      throw "bootstrap.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble bootstrap`";
+      throw (
+        "bootstrap.lock has format ${toString data.version}, and this version of Crateyard reads 1: "
+        + "run `assemble bootstrap`"
+      );
 
   # Maps names to { source, built, pin, isCurrent }.
   known = builtins.listToAttrs (
@@ -153,8 +156,11 @@ in
     name = "bootstrap";
     pairs = map (name: {
       built = "${known.${name}.built}/bin/${name}";
-      kept = if known.${name}.isCurrent then fixed name known.${name} else "/of-another-source/${name}";
+      kept =
+        if known.${name}.isCurrent then fixed name known.${name} else "/of-another-source/${name}";
     }) pinned;
-    cure = "bootstrap.lock is not of the source in crates/ (${builtins.concatStringsSep ", " stale}). To renew it, run: assemble bootstrap";
+    cure =
+      "bootstrap.lock is not of the source in crates/ (${builtins.concatStringsSep ", " stale}). "
+      + "To renew it, run: assemble bootstrap";
   };
 }

@@ -68,7 +68,8 @@ let
     map (package: {
       inherit (package) name;
       value = package // {
-        directory = if package.manifestPath == "Cargo.toml" then "" else builtins.dirOf package.manifestPath;
+        directory =
+          if package.manifestPath == "Cargo.toml" then "" else builtins.dirOf package.manifestPath;
       };
     }) said.packages
   );
@@ -76,24 +77,34 @@ let
     name:
     { unit, package, ... }:
     isOf name package
-    && (unit.action.kind == "run-test" || isDocTest unit || (unit.action.target.kind or "") == "example");
+    && (
+      unit.action.kind == "run-test"
+      || isDocTest unit
+      || (unit.action.target.kind or "") == "example"
+    );
   isDocTest = unit: isDocumentation unit && (unit.action.target.test or false);
   isDocumentation = unit: (unit.action.program or "") == "rustdoc";
   isOf =
     name: package:
-    package.origin.kind == "path" && members ? ${name} && package.origin.path == members.${name}.directory;
+    package.origin.kind == "path"
+    && members ? ${name}
+    && package.origin.path == members.${name}.directory;
 
   # The units that a condition on the plan's entries holds for, as one derivation of links.
   all =
     name: build: condition:
     links {
       inherit name;
-      entries = builtins.listToAttrs (
-        map (key: {
-          name = key;
-          value = build.units.${key};
-        }) (builtins.filter (key: condition build.planned.${key}) (builtins.attrNames build.planned))
-      );
+      entries =
+        let
+          keys = builtins.attrNames build.planned;
+        in
+        builtins.listToAttrs (
+          map (key: {
+            name = key;
+            value = build.units.${key};
+          }) (builtins.filter (key: condition build.planned.${key}) keys)
+        );
     };
   formatted = import ./fmt.nix {
     inherit cell tree toolchain lints;
@@ -110,7 +121,9 @@ let
     clippy = all "${name}-clippy" linted (
       { unit, package, ... }: isOf name package && (unit.action.program or "") == "clippy-driver"
     );
-    doc = all "${name}-doc" documented ({ unit, package, ... }: isOf name package && isDocumentation unit);
+    doc = all "${name}-doc" documented (
+      { unit, package, ... }: isOf name package && isDocumentation unit
+    );
     fmt = if members ? ${name} then formatted members.${name} else nothing "${name}-fmt";
   };
   forEach =
@@ -152,9 +165,13 @@ in
             metadata
             tested
             ;
-          described = builtins.fromJSON ((import ../imported.nix { inherit (tree) kept; }).read metadataItem);
+          described = builtins.fromJSON (
+            (import ../imported.nix { inherit (tree) kept; }).read metadataItem
+          );
         };
       };
     in
-    forEach (name: if members ? ${name} then archiveOf members.${name} else nothing "${name}-tests");
+    forEach (
+      name: if members ? ${name} then archiveOf members.${name} else nothing "${name}-tests"
+    );
 }

@@ -7,12 +7,13 @@ let
   data = builtins.fromTOML (builtins.readFile lock);
   packages = data.package or [ ];
   outside = builtins.filter (package: package ? source) packages;
-  # Locks of version 1 and 2 have the checksums of packages in `metadata`.
-  # A package from git has none.
+  # Locks of version 1 and 2 have the checksums of packages in `metadata`. A package from git has
+  # none.
   checksumOf =
     package:
     let
-      old = data.metadata."checksum ${package.name} ${package.version} (${package.source})" or "<none>";
+      key = "checksum ${package.name} ${package.version} (${package.source})";
+      old = data.metadata.${key} or "<none>";
     in
     package.checksum or (if old == "<none>" then null else old);
   withPath =

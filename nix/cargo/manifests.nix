@@ -15,7 +15,8 @@ let
     in
     name == "Cargo.toml"
     || name == "Cargo.lock"
-    || builtins.baseNameOf (builtins.dirOf full) == ".cargo" && builtins.match "config|.*\\.toml" name != null;
+    || builtins.baseNameOf (builtins.dirOf full) == ".cargo"
+      && builtins.match "config|.*\\.toml" name != null;
 in
 builtins.path {
   name = "manifests";

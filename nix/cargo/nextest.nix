@@ -22,7 +22,8 @@
   runs,
 }:
 let
-  manifest = "${described.workspace_root}/${if directory == "" then "" else "${directory}/"}Cargo.toml";
+  inner = if directory == "" then "Cargo.toml" else "${directory}/Cargo.toml";
+  manifest = "${described.workspace_root}/${inner}";
   package = builtins.head (
     builtins.filter (package: package.manifest_path == manifest) described.packages
   );
@@ -32,7 +33,11 @@ let
   inTarget = path: builtins.substring (builtins.stringLength target + 1) (-1) path;
   unitOf = planned: path: tested.planned.${planned.programs.${path}}.unit;
   programOf =
-    planned: path: "${tested.units.${planned.programs.${path}}}/bin/${(unitOf planned path).action.target.name}";
+    planned: path:
+    let
+      unit = tested.units.${planned.programs.${path}};
+    in
+    "${unit}/bin/${(unitOf planned path).action.target.name}";
   # `PLATFORM/PROFILE/deps/PROGRAM`.
   outputDirectory = path: builtins.head (builtins.match "(.*)/deps/[^/]*" (inTarget path));
 
@@ -134,7 +139,11 @@ let
   # The empty directories that tests may use.
   scratch = import ../unique.nix (
     builtins.concatMap (
-      { unit, ... }: if unit.action.scratch or null == null then [ ] else [ "/target/${inTarget unit.action.scratch}" ]
+      { unit, ... }:
+      if unit.action.scratch or null == null then
+        [ ]
+      else
+        [ "/target/${inTarget unit.action.scratch}" ]
     ) runs
   );
 

@@ -27,13 +27,18 @@ let
     f = 15;
   };
   # The printable characters of ASCII, from the space on.
-  ascii = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+  ascii =
+    " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    + "[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
   character =
     code:
     if code >= 32 && code < 127 then
       builtins.substring (code - 32) 1 ascii
     else
-      throw "\"${text}\" of Cargo.lock has a character in it that no name of a branch or tag can be fetched with; use `rev` for this dependency";
+      throw (
+        "Cargo.lock names the branch or tag \"${text}\", and Nix can fetch none whose name has "
+        + "other characters than ASCII's printable ones: use `rev` for this dependency"
+      );
   decode =
     part:
     if builtins.isString part then

@@ -19,6 +19,13 @@ let
     let
       found = builtins.match pattern path;
     in
-    if found == null then throw "${path} does not lie in ${toString directory}" else builtins.head found;
+    if found == null then
+      throw "${path} does not lie in ${toString directory}"
+    else
+      builtins.head found;
 in
-path: if builtins.substring 0 length path == prefix then builtins.substring length (-1) path else elsewhere path
+path:
+if builtins.substring 0 length path == prefix then
+  builtins.substring length (-1) path
+else
+  elsewhere path

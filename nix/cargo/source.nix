@@ -35,10 +35,19 @@ let
   ];
   isDocument = inner: builtins.match "[^/]*\\.md|LICEN[CS]E[^/]*|CHANGELOG[^/]*" inner != null;
   # Whether a path belongs to the repository's root, not to a package.
-  isBeside =
-    top:
-    builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo|plan)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
-    != null;
+  isBeside = top: builtins.match (builtins.concatStringsSep "|" besides) top != null;
+  besides = [
+    "\\..*"
+    "docs"
+    "result(-.*)?"
+    "flake\\.(nix|lock)"
+    "images\\.toml"
+    "(debian|Cargo|plan)\\.lock"
+    "Dockerfile.*"
+    "docker-bake\\.hcl"
+    "[Mm]akefile"
+    "justfile"
+  ];
 in
 {
   # The package's directory.
@@ -62,17 +71,24 @@ let
     && (withTests || !(isDocument inner))
     && (directory != "" || !(isBeside top))
     && !(isWithout inner);
-  isWithout = inner: inner != "." && (builtins.elem inner without || isWithout (builtins.dirOf inner));
+  isWithout =
+    inner: inner != "." && (builtins.elem inner without || isWithout (builtins.dirOf inner));
   # Whether a path in the package's own directory is included anyway.
   isThere =
     reached:
     let
-      inner = if directory == "" then reached.place else builtins.substring (builtins.stringLength directory + 1) (-1) reached.place;
+      above = builtins.stringLength directory + 1;
+      inner =
+        if directory == "" then reached.place else builtins.substring above (-1) reached.place;
     in
-    reached.place == join directory inner && reached.source == join place.source inner && isWanted inner && !(isOfAnother inner);
+    reached.place == join directory inner
+    && reached.source == join place.source inner
+    && isWanted inner
+    && !(isOfAnother inner);
   # Whether a path is in a package inside this one.
   isOfAnother =
-    inner: inner != "." && (packages ? ${join place.source inner} || isOfAnother (builtins.dirOf inner));
+    inner:
+    inner != "." && (packages ? ${join place.source inner} || isOfAnother (builtins.dirOf inner));
   isReached = reached: builtins.any isWanted reached.by && !(isThere reached);
 in
 {

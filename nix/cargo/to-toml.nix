@@ -1,11 +1,13 @@
 # A Nix value as TOML, for generated manifests.
 let
+  commas = builtins.concatStringsSep ", ";
+  field = table: name: "${builtins.toJSON name} = ${toToml table.${name}}";
   toToml =
     value:
     if builtins.isAttrs value then
-      "{ ${builtins.concatStringsSep ", " (map (name: "${builtins.toJSON name} = ${toToml value.${name}}") (builtins.attrNames value))} }"
+      "{ ${commas (map (field value) (builtins.attrNames value))} }"
     else if builtins.isList value then
-      "[ ${builtins.concatStringsSep ", " (map toToml value)} ]"
+      "[ ${commas (map toToml value)} ]"
     else
       # JSON and TOML write strings, numbers and booleans alike.
       builtins.toJSON value;
@@ -13,7 +15,7 @@ let
   document =
     table:
     builtins.concatStringsSep "" (
-      map (name: "${builtins.toJSON name} = ${toToml table.${name}}\n") (builtins.attrNames table)
+      map (name: "${field table name}\n") (builtins.attrNames table)
     );
 in
 document

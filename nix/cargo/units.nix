@@ -112,7 +112,9 @@ let
   sourceOfMember =
     unit: origin:
     (if isTest unit then testSources else sources).${origin.path}
-      or (throw "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies");
+      or (throw (
+        "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies"
+      ));
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (
     filesOf planned ++ placedParts planned ++ programsOf planned
@@ -121,7 +123,8 @@ let
   askedOf =
     planned:
     builtins.filter (file: builtins.pathExists (root + "/${file}")) (
-      ((planned.asks or { }).files or [ ]) ++ (if seesWorkspace planned then [ "Cargo.toml" ] else [ ])
+      ((planned.asks or { }).files or [ ])
+      ++ (if seesWorkspace planned then [ "Cargo.toml" ] else [ ])
     );
   # Whether the unit sees the workspace around its package: its code asks for it, or the description
   # lists the root's manifest among its files.
@@ -143,7 +146,10 @@ let
           packages = map (member: { inherit (member) path name; }) data.members;
           targets = builtins.concatMap (
             member:
-            if member.path == "" || member.path == package.origin.path then member.targets or [ ] else [ ]
+            if member.path == "" || member.path == package.origin.path then
+              member.targets or [ ]
+            else
+              [ ]
           ) data.members;
         };
       };
@@ -297,7 +303,8 @@ let
   keyOf =
     { package, bin }:
     let
-      found = builtins.filter (p: p.package == package && p.name == bin && p.kind == "bin") data.programs;
+      isAsked = program: program.package == package && program.name == bin && program.kind == "bin";
+      found = builtins.filter isAsked data.programs;
     in
     if found == [ ] then
       throw "the workspace has no binary \"${bin}\" in the package \"${package}\""

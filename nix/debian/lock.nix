@@ -59,7 +59,8 @@ let
     set:
     throw ''
       debian.lock has no packages of the set "${set}" for ${architecture}: run `assemble lock`.
-      It pins the sets of images.toml ([debian.sets.NAME]) and what its images and crates need (images.NAME, crates.NAME).
+      It pins the sets of images.toml ([debian.sets.NAME]), and what its images and crates need
+      (images.NAME, crates.NAME).
     '';
   # The crates with a set of a kind.
   cratesOf =
@@ -74,7 +75,10 @@ let
 in
 assert
   data.version == 1
-  || throw "debian.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble lock`";
+  || throw (
+    "debian.lock has format ${toString data.version}, and this version of Crateyard reads 1: "
+    + "run `assemble lock`"
+  );
 {
   # The .deb files of a set, in the order of the lock.
   inherit packagesOf;

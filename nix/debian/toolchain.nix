@@ -17,7 +17,8 @@ rootFileSystem {
   ];
   symlinks = import ./alternatives.nix;
   texts = {
-    "etc/passwd" = "root:x:0:0:root:/homeless:/bin/sh\nbuilder:x:1000:100:builder:/homeless:/bin/sh\n";
+    "etc/passwd" =
+      "root:x:0:0:root:/homeless:/bin/sh\n" + "builder:x:1000:100:builder:/homeless:/bin/sh\n";
     "etc/group" = "root:x:0:\nusers:x:100:\n";
     "etc/nsswitch.conf" = "passwd: files\ngroup: files\nhosts: files dns\n";
   };

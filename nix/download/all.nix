@@ -1,5 +1,5 @@
 # The downloads of an images.toml: those of [parts], and the `downloads` of images, variants and
-# crates. The latter are parts, too, with names that nobody can write (crates/description,
+# crates. The latter are parts too, with names that nobody can write (crates/description,
 # `own_part.rs`).
 #
 # Gives: { named, own }, each of which maps names of parts to { file, place, entries }

@@ -20,9 +20,15 @@ let
       entry = builtins.head fitting;
     in
     if fitting == [ ] then
-      throw "images.toml: ${part.place} has no download for ${architecture}: add one with `architecture = \"${architecture}\"`"
+      throw (
+        "images.toml: ${part.place} has no download for ${architecture}: "
+        + "add one with `architecture = \"${architecture}\"`"
+      )
     else if !(entry ? sha256) then
-      throw "images.toml: the download of ${part.place} has no `sha256`: run `assemble lock`, which adds it"
+      throw (
+        "images.toml: the download of ${part.place} has no `sha256`: "
+        + "run `assemble lock`, which adds it"
+      )
     else
       entry;
   partOf = import ./part.nix { inherit cell tools; };

@@ -21,7 +21,10 @@ let
   providerOf =
     platform:
     platforms.${nameOf platform}
-      or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
+      or (throw (
+        "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds "
+        + builtins.concatStringsSep ", " (builtins.attrNames platforms)
+      ));
 
   # A base by its path in the workspace, or the image of it that a digest names.
   baseOf =
@@ -50,13 +53,15 @@ let
       provider = providerOf platform;
       other = name: layoutOf description.images.${name} platform;
       linked = builtins.concatMap provider.linked (import ./binaries.nix image);
-      holds = set: !(set ? linkedFrom) || (builtins.elem set.linkedFrom linked && provider.has set.set);
+      holds =
+        set: !(set ? linkedFrom) || (builtins.elem set.linkedFrom linked && provider.has set.set);
 
       # The packages that a placeholder stands for: { file, entry } each.
       packagesOf =
         packages:
         let
-          filesOf = set: if holds set then map (package: package.file) (provider.packagesOf set.set) else [ ];
+          filesOf =
+            set: if holds set then map (package: package.file) (provider.packagesOf set.set) else [ ];
           given = builtins.concatMap filesOf (packages.beyond or [ ]);
           own =
             if packages ? named then
@@ -78,7 +83,11 @@ let
               if provider.isNative then
                 map (layer: layer.path) below
               else
-                throw "the image \"${image.name}\" has steps, and its platform ${nameOf platform} is not that of the machine that builds, which can't run its programs: drop the platform, or build it on a machine of its kind";
+                throw (
+                  "the image \"${image.name}\" has steps, and the machine that builds can't run "
+                  + "programs of its platform ${nameOf platform}: drop the platform, or build it on a "
+                  + "machine of its kind"
+                );
           };
         };
       stand = {
@@ -103,7 +112,8 @@ let
         builtins.concatMap (source: builtins.filter isPackages source.packages) (
           builtins.filter (source: source.kind == "debian") layer.sources
         );
-      isThere = layer: !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
+      isThere =
+        layer: !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
       layers = builtins.filter isThere image.layers;
       isFirm = layer: !(layer.onlyIfLinked or false);
       isStep = layer: builtins.any (source: source.kind == "step") layer.sources;
@@ -145,7 +155,11 @@ let
         if image.base.kind == "layout" then
           { base = baseOf { inherit (image.base) path; digest = image.base.digest or null; }; }
         else if image.base.kind == "reference" then
-          throw "the image \"${image.name}\" stands on ${image.base.reference}: pull it with `assemble pull ${image.base.reference}@${image.base.digest} --out DIR` and name the directory as its base"
+          throw (
+            "the image \"${image.name}\" stands on ${image.base.reference}: pull it with "
+            + "`assemble pull ${image.base.reference}@${image.base.digest} --out DIR`, "
+            + "and name the directory as its base"
+          )
         else
           { };
     in

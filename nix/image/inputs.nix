@@ -59,7 +59,10 @@ let
   # The settings of Cargo. All calls of an image have the same ones, except for features that single
   # binaries require.
   settings =
-    if calls == [ ] then description.build.settings else description.build.calls.${builtins.head calls}.settings;
+    if calls == [ ] then
+      description.build.settings
+    else
+      description.build.calls.${builtins.head calls}.settings;
 
   checksumOf =
     package:
@@ -77,7 +80,8 @@ let
     in
     map (index: builtins.elemAt args (index + 1)) indices;
   # Whether an option is a name that Cargo computes from all the others.
-  isComputed = option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
+  isComputed =
+    option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
   unit =
     key: planned:
     let
@@ -85,7 +89,8 @@ let
       args = action.args or [ ];
       forTarget = builtins.elem "--target" args;
       # A crate that is compiled for the image and has a build script may link the script's output.
-      scripts = builtins.filter (below: build.planned.${below}.unit.action.kind == "run-build-script") planned.dependencies;
+      isRun = below: build.planned.${below}.unit.action.kind == "run-build-script";
+      scripts = builtins.filter isRun planned.dependencies;
       script =
         if forTarget && action.buildScript or null != null && scripts != [ ] then
           { buildOutput = build.units.${builtins.head scripts}; }
@@ -103,8 +108,9 @@ let
           }
         else
           build.units.${key}.source;
+      isNamed = env.CARGO_PKG_LICENSE or "" != "";
       licenseFile =
-        if forTarget && env.CARGO_PKG_LICENSE or "" == "" && file != "" && licenseSource != null then
+        if forTarget && !isNamed && file != "" && licenseSource != null then
           {
             # A git repository is one source for all its packages.
             licenseFile =
@@ -273,7 +279,12 @@ in
     _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
   ) tools;
   packages =
-    (if programs == [ ] then [ ] else builtins.filter isUsed (entriesOf "toolchain" hostDebian toolchainSets))
+    (
+      if programs == [ ] then
+        [ ]
+      else
+        builtins.filter isUsed (entriesOf "toolchain" hostDebian toolchainSets)
+    )
     ++ entriesOf "library" hostDebian nativeSets
     ++ entriesOf "image" debian packageSets;
   components = if programs == [ ] then [ ] else components;

@@ -48,11 +48,17 @@ let
         inner = relative full;
         last = builtins.baseNameOf inner;
       in
-      last != "node_modules" && last != ".git" && last != ".npmrc" && (build == null || inner != output);
+      last != "node_modules"
+      && last != ".git"
+      && last != ".npmrc"
+      && (build == null || inner != output);
   };
 in
 if !(builtins.pathExists (directory + "/package-lock.json")) then
-  throw "[parts.${name}]: there is no ${npm}/package-lock.json: `npm install --package-lock-only` makes one, and git must track it"
+  throw (
+    "[parts.${name}]: there is no ${npm}/package-lock.json: "
+    + "`npm install --package-lock-only` makes one, and git must track it"
+  )
 else
   {
     list = {

@@ -11,7 +11,10 @@
 }:
 let
   # The store allows fewer characters in names than npm does.
-  allowed = builtins.replaceStrings [ "@" "/" "~" "!" "*" "'" "(" ")" ] [ "" "-" "-" "-" "-" "-" "-" "-" ];
+  allowed =
+    builtins.replaceStrings
+      [ "@" "/" "~" "!" "*" "'" "(" ")" ]
+      [ "" "-" "-" "-" "-" "-" "-" "-" ];
 in
 import ../fetch.nix {
   name = "${allowed name}-${allowed version}.tgz";

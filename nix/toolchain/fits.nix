@@ -39,12 +39,14 @@ let
 in
 if asked != null && asked.channel != release.channel then
   throw ''
-    ${asked.by} asks for Rust ${asked.channel}, and toolchain.lock pins ${release.channel}: run `assemble lock`.
+    ${asked.by} asks for Rust ${asked.channel}, and toolchain.lock pins ${release.channel}:
+    run `assemble lock`.
     A workspace without a toolchain.lock has Crateyard's own.
   ''
 else if asked == null && tooNew != [ ] then
   throw ''
-    Cargo.toml wants Rust ${builtins.head tooNew}, and toolchain.lock pins ${release.release}: run `assemble lock`.
+    Cargo.toml wants Rust ${builtins.head tooNew}, and toolchain.lock pins ${release.release}:
+    run `assemble lock`.
     A workspace without a toolchain.lock has Crateyard's own.
   ''
 else

@@ -35,7 +35,8 @@ let
       pins."*" // { platform = null; }
     else
       throw ''
-        toolchain.lock pins no component "${name}" of Rust ${release} for ${platform}: run `assemble lock`.
+        toolchain.lock pins no component "${name}" of Rust ${release} for ${platform}:
+        run `assemble lock`.
         It pins the targets and components of rust-toolchain.toml, and the platforms of images.toml.
       '';
   fetch =
@@ -91,7 +92,10 @@ let
 in
 assert
   data.version == 1
-  || throw "toolchain.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble lock`";
+  || throw (
+    "toolchain.lock has format ${toString data.version}, and this version of Crateyard reads 1: "
+    + "run `assemble lock`"
+  );
 {
   # The compiler's version, such as "1.95.0", and the requested channel.
   inherit (data) release channel;

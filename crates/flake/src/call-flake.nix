@@ -52,7 +52,8 @@ let
     name: node:
     let
       isRoot = name == lock.root;
-      source = if isRoot then ownSource else sources.${name} // { outPath = inStore sources.${name}; };
+      source =
+        if isRoot then ownSource else sources.${name} // { outPath = inStore sources.${name}; };
       directory = if isRoot then below else under (node.locked.dir or "");
       outPath = source + directory;
       flake = import (outPath + "/flake.nix");
