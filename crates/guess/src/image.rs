@@ -24,6 +24,8 @@ pub(crate) struct Image<'m> {
     pub charts: Vec<String>,
     /// The program's capabilities.
     pub capabilities: Vec<String>,
+    /// The vendor, if the package's manifest names no supplier.
+    pub vendor: Option<String>,
 }
 
 impl Image<'_> {

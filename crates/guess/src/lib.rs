@@ -37,19 +37,20 @@ pub struct Guess {
 }
 
 /// Guesses a description from the output of `cargo metadata --no-deps` and the workspace's files.
+/// `owner` is the owner of the repository. It is the vendor of images whose packages name nobody.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut cargo = std::process::Command::new("cargo");
 /// cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
-/// let guess = crateyard_guess::guess(&String::from_utf8(cargo.output()?.stdout)?)?;
+/// let guess = crateyard_guess::guess(&String::from_utf8(cargo.output()?.stdout)?, None)?;
 /// std::fs::write("images.toml", guess.text)?;
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 /// Fails if the metadata is malformed.
-pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
+pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::Error> {
     let metadata: Metadata = serde_json::from_str(metadata)?;
     let root = metadata.workspace_root.clone();
     let mut reasons = Vec::new();
@@ -67,6 +68,14 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
         for image in own {
             reasons.push(format!("image {}: {}", image.name, image.why));
             let is_main = main.as_ref() == Some(&image.name);
+            if let Some(owner) = owner.filter(|_| !package.has_supplier()) {
+                image.vendor = Some(owner.to_owned());
+                reasons.push(format!(
+                    "image {}: the vendor {owner}, who owns git's remote origin: its manifest \
+                     names neither authors nor a repository",
+                    image.name
+                ));
+            }
             image.capabilities = capabilities_of(image, &dockerfiles, &mut reasons);
             image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }

@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub targets: Vec<Target>,
     pub default_run: Option<String>,
     pub repository: Option<String>,
+    #[serde(default)]
+    pub authors: Vec<String>,
     /// The registries that it may be published to. An empty list forbids publishing.
     pub publish: Option<Vec<String>>,
     #[serde(default)]
@@ -53,6 +55,12 @@ pub(crate) struct Dependency {
 }
 
 impl Package {
+    /// Whether the manifest names a supplier for bills of materials: an author, or a repository's
+    /// owner.
+    pub(crate) fn has_supplier(&self) -> bool {
+        !self.authors.is_empty() || self.repository.is_some()
+    }
+
     pub(crate) fn directory(&self) -> PathBuf {
         let directory = self.manifest_path.parent();
         directory.unwrap_or(Path::new("/")).to_path_buf()

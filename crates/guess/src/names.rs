@@ -17,6 +17,7 @@ pub(crate) fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
             ports: Vec::new(),
             charts: Vec::new(),
             capabilities: Vec::new(),
+            vendor: None,
         });
     }
     images.sort_by(|a, b| a.name.cmp(&b.name));

@@ -31,6 +31,10 @@ pub(crate) fn images_toml(
             let _ = writeln!(text, "ports = [{}]", ports.join(", "));
         }
         text += &charts(&image.charts);
+        if let Some(vendor) = &image.vendor {
+            let label = "org.opencontainers.image.vendor";
+            let _ = writeln!(text, "labels = {{ \"{label}\" = {} }}", string(vendor));
+        }
     }
     for (name, files) in crates {
         let files: Vec<String> = files.iter().map(|file| string(file)).collect();

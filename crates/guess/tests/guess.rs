@@ -55,6 +55,11 @@ impl Workspace {
 
     /// Makes a guess, and checks that it is a valid description.
     fn guess(&self) -> Guess {
+        self.guess_owned_by(None)
+    }
+
+    /// Makes the same guess about a clone of somebody's repository.
+    fn guess_owned_by(&self, owner: Option<&str>) -> Guess {
         let output = Command::new("cargo")
             .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
             .current_dir(self.root())
@@ -62,7 +67,8 @@ impl Workspace {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        let guess = crateyard_guess::guess(&String::from_utf8(output.stdout).unwrap()).unwrap();
+        let metadata = String::from_utf8(output.stdout).unwrap();
+        let guess = crateyard_guess::guess(&metadata, owner).unwrap();
         let described = Description::parse(&guess.text, "images.toml");
         let described = described.unwrap_or_else(|problems| panic!("{problems}\n{}", guess.text));
         let names: Vec<&String> = described.images.keys().collect();
@@ -410,4 +416,27 @@ fn people_mean_the_program_named_like_the_repository() {
         "fn main() { bind(\"0.0.0.0:80\") }\n",
     );
     assert_eq!(serving.guess().main.as_deref(), Some("z"));
+}
+
+#[test]
+fn the_owner_of_the_repository_is_the_vendor_where_nobody_else_is_named() {
+    let label = "labels = { \"org.opencontainers.image.vendor\" = \"team\" }";
+    let root = (
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"a\"]\nresolver = \"2\"\n",
+    );
+    let nameless = Workspace::new("shop", &[root]).program("a", "");
+    let guess = nameless.guess_owned_by(Some("team"));
+    assert!(guess.text.contains(label), "{}", guess.text);
+    assert!(guess.reasons.join("\n").contains("the vendor team"));
+    assert!(!nameless.guess().text.contains("labels"));
+    for named in [
+        "authors = [\"Ann\"]\n",
+        "repository = \"https://x.example/y\"\n",
+    ] {
+        let guess = Workspace::new("shop", &[root])
+            .program("a", named)
+            .guess_owned_by(Some("team"));
+        assert!(!guess.text.contains("labels"), "{}", guess.text);
+    }
 }

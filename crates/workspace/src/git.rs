@@ -100,6 +100,13 @@ impl GitRepository {
         paths.map(|(_, path)| path.trim().to_owned()).collect()
     }
 
+    /// Returns the owner of the repository that this one was cloned from, by its address:
+    /// `https://HOST/OWNER/…` or `HOST:OWNER/…`.
+    pub fn owner(&self) -> Option<String> {
+        let url = self.git(&["config", "--get", "remote.origin.url"])?;
+        owner_in(url.trim()).map(str::to_owned)
+    }
+
     /// Returns the paths of tracked symbolic links that have this name, in any directory.
     pub(crate) fn links(&self, name: &str) -> Vec<PathBuf> {
         let pattern = format!(":(top,glob)**/{name}");
@@ -123,6 +130,22 @@ impl GitRepository {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         output.status.success().then_some(printed)
     }
+}
+
+fn owner_in(url: &str) -> Option<&str> {
+    let path = match url.split_once("://") {
+        Some(("file", _)) => return None,
+        Some((_, rest)) => rest.split_once('/')?.1,
+        // A colon after a slash is part of a path on this machine.
+        None => {
+            url.split_once(':')
+                .filter(|(host, _)| !host.contains('/'))?
+                .1
+        }
+    };
+    let (owner, _) = path.trim_start_matches('/').split_once('/')?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (!owner.is_empty() && owner.chars().all(is_plain)).then_some(owner)
 }
 
 /// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a
@@ -198,4 +221,30 @@ pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
         is_file.then(|| OsString::from_vec(line[tab + 1..].to_vec()).into())
     };
     Ok(lines.map(path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner_in;
+
+    #[test]
+    fn addresses_of_hosts_name_an_owner() {
+        for url in [
+            "https://github.com/team/shop.git",
+            "https://ann:secret@gitlab.example:8443/team/deep/shop",
+            "ssh://git@github.com/team/shop",
+            "git@github.com:team/shop.git",
+        ] {
+            assert_eq!(owner_in(url), Some("team"), "{url}");
+        }
+        for url in [
+            "file:///srv/team/shop",
+            "../team/shop",
+            "/srv/a:b/shop",
+            "host:shop",
+            "",
+        ] {
+            assert_eq!(owner_in(url), None, "{url}");
+        }
+    }
 }

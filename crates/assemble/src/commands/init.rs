@@ -48,11 +48,13 @@ pub fn run(args: Args) -> Result<()> {
     let cargo = Cargo::of(&args.workspace)?;
     cargo.warn();
     let metadata = cargo.metadata(&["--no-deps", "--offline"])?;
-    let guess = guess(&metadata, &args.workspace)?;
+    let repository = GitRepository::of(&args.workspace);
+    let owner = repository.as_ref().and_then(GitRepository::owner);
+    let guess = guess(&metadata, &args.workspace, owner.as_deref())?;
     let choice = choose(&metadata, &args.workspace)?;
     let workspace = Workspace {
         choice: &choice,
-        repository: GitRepository::of(&args.workspace),
+        repository,
         args: &args,
         guess: &guess,
     };
@@ -71,7 +73,7 @@ pub fn run(args: Args) -> Result<()> {
 /// # Errors
 /// When the directory is not the root of the workspace, packages are outside it, or it has no
 /// program.
-fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
+fn guess(metadata: &str, directory: &Path, owner: Option<&str>) -> Result<Guess> {
     let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
     let root = json["workspace_root"].as_str().context(MALFORMED)?;
     let is_root = directory.canonicalize().ok() == Path::new(root).canonicalize().ok();
@@ -83,7 +85,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
         );
     }
     outside::refuse(&json, Path::new(root))?;
-    let guess = crateyard_guess::guess(metadata).context(MALFORMED)?;
+    let guess = crateyard_guess::guess(metadata, owner).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
             "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a \
