@@ -1,6 +1,7 @@
 //! A stand-in for a cluster's API server, for the real `kubectl`: discovery, server-side apply with
 //! managed fields and conflicts, dry runs, watches, and a controller that rolls Deployments out.
-//! Debian's archives have no such server.
+//! Debian's archives have such a server for custom resources alone. `tests/readers` can build it,
+//! and a test of `deploy` uses it.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 

@@ -7,7 +7,8 @@ use super::counts;
 use super::place::{Place, service};
 
 /// Every place in which objects of these kinds have images: several containers, init containers,
-/// one image twice, a list, a custom resource with a name of the mapping, and templates of templates.
+/// one image twice, a list, a custom resource with a name of the mapping, and templates of
+/// templates.
 const ALL: &str = "\
 apiVersion: v1
 kind: List

@@ -12,6 +12,7 @@ use crateyard_testing::cluster::BROKEN;
 use crateyard_testing::{Layout, need};
 use serde_json::{Value, json};
 
+mod api_server;
 mod kinds;
 mod place;
 mod readers;

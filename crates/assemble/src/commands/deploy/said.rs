@@ -187,12 +187,17 @@ impl<'a> Said<'a> {
         };
         let would = if self.dry_run { "would " } else { "" };
         let mut text = format!("{would}{verb} {}\n", clean(&object.object));
-        for image in &object.images {
+        for (at, image) in object.images.iter().enumerate() {
             let (before, after) = (clean(&image.before), clean(&image.after));
             text += &format!(
                 "  image of {}: {before} -> {after}\n",
                 clean(&image.container)
             );
+            // The reasons are said once for all containers with this image.
+            let mut later = object.images[at + 1..].iter();
+            if later.any(|other| (&other.before, &other.after) == (&image.before, &image.after)) {
+                continue;
+            }
             for reason in &image.because {
                 text += &format!("    {reason}\n");
             }
