@@ -274,6 +274,17 @@ fn unlocked() -> Result<()> {
         ),
         ("through a link", input("path:./link/letters"), None),
         (
+            "a path that looks like a name",
+            input(&format!("a{}{letters}", "/..".repeat(20))),
+            Some(lock("/nowhere", "./text.nix")),
+        ),
+        // Nix would fetch this flake, and copy the directories that are its inputs.
+        (
+            "a flake elsewhere",
+            "inputs.a.url = \"git+http://127.0.0.1:9/a\";".to_owned(),
+            Some(lock("/nowhere", "./text.nix")),
+        ),
+        (
             "overridden",
             format!("inputs.a = {{ url = \"github:a/b\"; inputs.c.url = \"{path}\"; }};"),
             Some(lock("/nowhere", "./text.nix")),

@@ -30,6 +30,7 @@ mod pinned;
 pub mod plan_lock;
 pub mod programs;
 mod progress;
+mod reference;
 mod tree;
 pub mod trust;
 

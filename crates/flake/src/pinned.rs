@@ -4,10 +4,12 @@
 //! names another hash. The input may be a directory of this machine, and everybody can read the
 //! store.
 //!
-//! Nix itself checks inputs from elsewhere. The lock must name an input on this machine exactly as
-//! `flake.nix` does, and must have the hash of its content.
+//! It also reads the flake.nix of an input from elsewhere if the lock names that input in another
+//! way than the workspace's flake.nix does, and copies the directories that are inputs there. So
+//! the lock must name each input exactly as flake.nix does. For an input on this machine, it must
+//! have the hash of the content.
 
-use super::{Nix, config::NixConfig, evaluation, tree};
+use super::{Nix, config::NixConfig, evaluation, reference, tree};
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_nix::{Hash, Store, environment};
 use serde::Deserialize;
@@ -87,19 +89,85 @@ pub(crate) fn check(files: &Path, workspace: &Path, nix: &Nix) -> Result<()> {
         is_pinned.with_context(|| format!("flake.lock does not pin its node {name:?}"))?;
     }
     let wanted = wanted(files, &nix.config()?)?;
-    let root = &lock["nodes"][lock["root"].as_str().unwrap_or_default()]["inputs"];
-    let names = wanted.inputs.keys().chain(&wanted.taken);
-    for name in names.filter(|name| *name != "self") {
-        ensure!(
-            root.get(name).is_some(),
-            "{}",
-            super::not_locked(&workspace.display().to_string())
-        );
-    }
+    let not_locked = || super::not_locked(&workspace.display().to_string());
     for input in wanted.inputs.values() {
         check_wanted(input, &nodes, workspace)?;
     }
+    let root = &lock["nodes"][lock["root"].as_str().unwrap_or_default()]["inputs"];
+    let names = wanted.inputs.keys().chain(&wanted.taken);
+    for name in names.filter(|name| *name != "self") {
+        let input = wanted.inputs.get(name).unwrap_or(&Value::Null);
+        if let Err(reason) = check_named(name, input, root, &lock) {
+            bail!("{}\n  {reason:#}", not_locked());
+        }
+    }
     Ok(())
+}
+
+/// Checks that a node's inputs in the lock name an input as flake.nix does. Otherwise Nix would
+/// fetch the input again, and read its flake.nix.
+fn check_named(name: &str, input: &Value, inputs: &Value, lock: &Value) -> Result<()> {
+    let none = Map::new();
+    let input = input.as_object().unwrap_or(&none);
+    let locked = &inputs[name];
+    ensure!(
+        !locked.is_null(),
+        "the lock does not have the input {name:?}"
+    );
+    if input.contains_key("follows") {
+        return Ok(());
+    }
+    let node = &lock["nodes"][locked.as_str().unwrap_or_default()];
+    let original = node["original"].as_object().unwrap_or(&none);
+    let is_same = is_same(name, input, original)?;
+    ensure!(is_same, "the lock has another place for the input {name:?}");
+    let own = input
+        .get("inputs")
+        .and_then(Value::as_object)
+        .unwrap_or(&none);
+    for (inner, locked) in node["inputs"].as_object().unwrap_or(&none) {
+        match own.get(inner) {
+            Some(own) if own.get("url").or(own.get("type")).is_some() => {
+                check_named(inner, own, &node["inputs"], lock)?;
+            }
+            Some(own) if own.get("follows").is_some() => {}
+            _ => ensure!(
+                locked.is_string(),
+                "in the lock, the input {inner:?} of {name:?} follows another one"
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an input is the `original` of its node in the lock.
+fn is_same(name: &str, input: &Map<String, Value>, original: &Map<String, Value>) -> Result<bool> {
+    let url = input.get("url").and_then(Value::as_str).unwrap_or_default();
+    let is = |name: &str, value: &str| original.get(name) == Some(&value.into());
+    // Nix makes a repository of a path that is one.
+    if url.starts_with('/') {
+        let is_repository = is("type", "git") && is("url", &format!("file://{url}"));
+        let is_path = is("type", "path") && is("path", url);
+        return Ok(original.len() == 2 && (is_path || is_repository));
+    }
+    // A path of the repository itself, and content that is not read as a flake.
+    let is_content = input.get("flake") == Some(&false.into()) && is_elsewhere(input);
+    if url.starts_with('.') || url.starts_with("path:.") || is_content {
+        return Ok(!original.is_empty());
+    }
+    let named = reference::attributes(name, input).with_context(|| {
+        format!(
+            "versions of Nix read the parameters or escapes of {url:?} in different ways\n  \
+             try: attributes, such as {{ type = \"git\"; url = \"https://…\"; submodules = true; }}"
+        )
+    })?;
+    Ok(named == *original)
+}
+
+/// Whether an input is fetched from another machine.
+fn is_elsewhere(input: &Map<String, Value>) -> bool {
+    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
+    REMOTE_TYPES.contains(&text("type")) || is_remote(text("url"))
 }
 
 /// Reads the lock. A missing lock counts as one without inputs.
@@ -242,10 +310,21 @@ fn check_relative(path: &str, workspace: &Path) -> Result<()> {
 
 /// Whether a reference leads to another machine, or names a flake of a registry.
 fn is_remote(url: &str) -> bool {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_/.".contains(c);
-    let is_name = url.starts_with(|c: char| c.is_ascii_alphabetic()) && url.chars().all(is_word);
-    let is_ssh = url.starts_with("ssh:");
-    is_name || is_ssh || REMOTE.iter().any(|scheme| url.starts_with(scheme))
+    let is_address = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
+    let has_scheme = url.starts_with("ssh:") || REMOTE.iter().any(|scheme| url.starts_with(scheme));
+    is_name(url) || has_scheme && url.chars().all(is_address)
+}
+
+/// Whether a reference names a flake of a registry, and perhaps a version: `nixpkgs/nixos-25.05`.
+/// Nix takes any other text without a scheme for a path, such as `a/../../b`.
+fn is_name(url: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let (id, version) = url.split_once('/').unwrap_or((url, "main"));
+    let mut words = version.split('/');
+    id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id.chars().all(is_letter)
+        && words.all(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@'))
+        && version.chars().all(|c| is_letter(c) || "./@".contains(c))
 }
 
 /// Hashes a path as a Nix archive.
@@ -284,6 +363,10 @@ mod tests {
             "git+file:///home/a",
             "tarball+file:///a",
             "$Format:path:$/home/a",
+            "a/../../b",
+            "a/b/../../c",
+            "a.b/../../c",
+            "github: /../../c",
         ] {
             assert!(!is_remote(local), "{local}");
         }
@@ -321,5 +404,37 @@ mod tests {
         assert!(check(json!({ "inputs": { "x": { "url": "path:/b" } } })).is_err());
         assert!(check(json!({ "follows": "b" })).is_ok());
         assert!(check(json!({ "url": "github:a/b" })).is_ok());
+    }
+
+    #[test]
+    fn the_lock_names_each_input_as_the_flake_does() {
+        let original = json!({ "type": "github", "owner": "a", "repo": "b" });
+        let lock = json!({ "nodes": {
+            "b": { "original": original },
+            "follower": { "original": original, "inputs": { "c": ["b"], "d": "b" } },
+        } });
+        let inputs = json!({ "b": "b", "follower": "follower", "same": ["b"] });
+        let check = |name: &str, input: Value| check_named(name, &input, &inputs, &lock);
+        assert!(check("b", json!({ "url": "github:a/b" })).is_ok());
+        assert!(check("same", json!({ "follows": "b" })).is_ok());
+        for url in [
+            "github:a/c",
+            "github:a/b/main",
+            "git+https://h/b",
+            "nixpkgs",
+            "/b",
+        ] {
+            assert!(check("b", json!({ "url": url })).is_err(), "{url}");
+        }
+        assert!(check("b", Value::Null).is_err());
+        assert!(check("absent", json!({ "url": "github:a/b" })).is_err());
+        // The lock has it follow another input.
+        assert!(check("same", json!({ "url": "github:a/b" })).is_err());
+        let follower = |inner: Value| json!({ "url": "github:a/b", "inputs": inner });
+        assert!(check("follower", follower(json!({}))).is_err());
+        assert!(check("follower", follower(json!({ "c": { "follows": "b" } }))).is_ok());
+        let inner = |url: &str| json!({ "c": { "follows": "b" }, "d": { "url": url } });
+        assert!(check("follower", follower(inner("github:a/b"))).is_ok());
+        assert!(check("follower", follower(inner("github:a/c"))).is_err());
     }
 }
