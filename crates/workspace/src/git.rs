@@ -17,13 +17,16 @@ const NEEDED: [(&str, &str); 3] = [
     ("Cargo.lock", "cargo generate-lockfile"),
 ];
 
-/// A repository's own configuration can name a program that `git status` runs. This option turns it
-/// off.
-const NO_PROGRAMS: [&str; 4] = [
+/// A repository's own configuration can name programs that `git status` runs. These options turn
+/// them off. The last one also makes git refuse a directory that holds the files of a `.git`
+/// itself: any clone can have one, with a configuration that names filters.
+const NO_PROGRAMS: [&str; 6] = [
     "-c",
     "core.fsmonitor=false",
     "-c",
     "core.hooksPath=/dev/null",
+    "-c",
+    "safe.bareRepository=explicit",
 ];
 
 /// Checks that Nix sees the files that it needs of a workspace. Nix's own error would only name a
@@ -225,7 +228,7 @@ pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::owner_in;
+    use super::*;
 
     #[test]
     fn addresses_of_hosts_name_an_owner() {
@@ -246,5 +249,39 @@ mod tests {
         ] {
             assert_eq!(owner_in(url), None, "{url}");
         }
+    }
+
+    /// A directory of a clone may hold the files of a `.git`. In it, git takes their configuration
+    /// for that of the repository.
+    #[test]
+    fn a_clone_brings_no_configuration_along() {
+        let place = tempfile::tempdir().unwrap();
+        let (workspace, mark) = (place.path().join("workspace"), place.path().join("mark"));
+        fs::create_dir(&workspace).unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(arguments).current_dir(&workspace);
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null");
+            assert!(git.output().unwrap().status.success(), "{arguments:?}");
+        };
+        git(&["init", "--quiet", "--bare", "."]);
+        fs::write(workspace.join("flake.nix"), "{ }").unwrap();
+        fs::write(workspace.join(".gitattributes"), "* filter=x\n").unwrap();
+        git(&["--git-dir=.", "--work-tree=.", "add", "flake.nix"]);
+        let config = format!(
+            "[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\n[filter \
+             \"x\"]\nclean = touch {}; cat\n",
+            mark.display()
+        );
+        fs::write(workspace.join("config"), config).unwrap();
+        // Of the same size, so that git looks into it.
+        fs::write(workspace.join("flake.nix"), "{\n}").unwrap();
+        let status = ["status", "--porcelain"];
+        git(&status);
+        assert!(mark.exists(), "git by itself runs the filter");
+        fs::remove_file(&mark).unwrap();
+        assert!(read(&workspace, &status).is_err());
+        assert!(GitRepository::of(&workspace).is_none());
+        assert!(!mark.exists());
     }
 }
