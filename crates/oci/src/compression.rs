@@ -8,7 +8,7 @@ use crate::media_type;
 /// bounds the memory that a hostile stream can ask for.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// The most memory that an xz stream may ask for, in KiB. xz's largest preset needs 65 MiB.
-const XZ_MEMORY: u32 = 256 << 10;
+const XZ_MEMORY: u32 = 128 << 10;
 
 /// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,6 +74,8 @@ const ATTACHED_VALUES: u64 = 500_000;
 const SPARSE: u64 = 16 << 30;
 /// The memory that a parsed document takes for each of its bytes.
 const DOCUMENT_COST: u64 = 4;
+/// The memory that each of its JSON values takes besides, even an empty text.
+const VALUE_COST: u64 = 64;
 
 /// The remainder of [`Limits`]. Readers share it, also across threads.
 #[derive(Debug)]
@@ -132,8 +134,21 @@ impl Budget {
             let most = self.limits.documents;
             too_much(what, format!("the image has more than {most} documents"))
         })?;
-        self.entries(what, values)?;
+        self.pay_for(what, values)?;
         self.keep(what, size.saturating_mul(DOCUMENT_COST))
+    }
+
+    /// Pays for the JSON values of a document that was paid for before it was fetched.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub fn values(&self, what: &str, document: &[u8]) -> Result<()> {
+        self.pay_for(what, values(document))
+    }
+
+    fn pay_for(&self, what: &str, values: u64) -> Result<()> {
+        self.entries(what, values)?;
+        self.keep(what, values.saturating_mul(VALUE_COST))
     }
 
     /// Refuses a document by its size, before it is fetched.
@@ -308,7 +323,7 @@ mod tests {
     fn each_kind_is_counted_for_itself() {
         let budget = Budget::new(Limits {
             documents: 1,
-            kept: 100,
+            kept: 292,
             ..Limits::default()
         });
         assert!(budget.document("a", 10, 3).is_ok());

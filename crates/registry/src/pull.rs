@@ -225,7 +225,7 @@ async fn fetch_child(
     budget.document(&what, descriptor.size, 0)?;
     let version = TagOrDigest::Digest(descriptor.digest.clone());
     let document = fetch_manifest(repository, &version).await?;
-    budget.entries(&what, document.manifests.len() as u64)?;
+    budget.values(&what, &document.bytes)?;
     if document.bytes.len() as u64 == descriptor.size {
         return Ok(document);
     }

@@ -132,9 +132,8 @@ impl Source {
             reason,
             remedy: "write the layout again; it is damaged".to_owned(),
         })?;
-        let entries = document.manifests.len() + document.blobs.len();
-        self.budget
-            .document(&what, descriptor.size, entries as u64)?;
+        self.budget.document(&what, descriptor.size, 0)?;
+        self.budget.values(&what, &document.bytes)?;
         Ok(document)
     }
 }

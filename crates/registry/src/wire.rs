@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use crateyard_oci::Reference;
@@ -67,6 +67,12 @@ impl From<Error> for Trouble {
     }
 }
 
+/// The least rate at which an answer must arrive, in bytes a second, once it has been awaited for
+/// as long as it may stall. A server that sends a byte now and then would never end.
+const SLOWEST: u64 = 1_000;
+/// How often a small answer may take the time that it may stall.
+const SMALL_ANSWER: u32 = 5;
+
 /// An answer, with the request that it belongs to.
 pub(crate) struct Reply {
     /// Method and URL without its query.
@@ -75,6 +81,9 @@ pub(crate) struct Reply {
     pub url: Url,
     response: reqwest::Response,
     stall: Duration,
+    /// The time that pieces were awaited, and the bytes that came, since the rate was last checked.
+    awaited: Duration,
+    arrived: u64,
 }
 
 impl Reply {
@@ -92,26 +101,57 @@ impl Reply {
 
     /// Receives the next piece of the body. Returns `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(format!("the answer broke off: {}", innermost(&error))),
-            Err(_) => Err(format!(
-                "the answer stopped for {} s",
-                self.stall.as_secs_f32()
-            )),
-        }
+        let begin = Instant::now();
+        let chunk = match tokio::time::timeout(self.stall, self.response.chunk()).await {
+            Ok(Ok(chunk)) => chunk,
+            Ok(Err(error)) => return Err(format!("the answer broke off: {}", innermost(&error))),
+            Err(_) => {
+                let seconds = self.stall.as_secs_f32();
+                return Err(format!("the answer stopped for {seconds} s"));
+            }
+        };
+        self.awaited += begin.elapsed();
+        self.arrived += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.check_rate().map(|()| chunk)
     }
 
-    /// Receives the whole body. Fails if it has more than `limit` bytes.
-    pub(crate) async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(format!("the answer is larger than {limit} bytes"));
-            }
-            bytes.extend_from_slice(&chunk);
+    /// Fails if too little has come in the time in which an answer may stall.
+    fn check_rate(&mut self) -> Result<(), String> {
+        if self.awaited < self.stall {
+            return Ok(());
         }
-        Ok(bytes.freeze())
+        let (seconds, bytes) = (self.awaited.as_secs_f32(), self.arrived);
+        let least = self.awaited.as_millis() * u128::from(SLOWEST) / 1_000;
+        if u128::from(bytes) < least {
+            return Err(format!(
+                "only {bytes} bytes of the answer came in {seconds:.0} s"
+            ));
+        }
+        (self.awaited, self.arrived) = (Duration::ZERO, 0);
+        Ok(())
+    }
+
+    /// Receives the whole body. Fails if it has more than `limit` bytes, or takes minutes.
+    pub(crate) async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
+        let patience = self.stall * SMALL_ANSWER;
+        let mut bytes = BytesMut::new();
+        let receive = async {
+            while let Some(chunk) = self.chunk().await? {
+                if bytes.len() + chunk.len() > limit {
+                    return Err(format!("the answer is larger than {limit} bytes"));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        let received = tokio::time::timeout(patience, receive).await;
+        match received {
+            Ok(received) => received.map(|()| bytes.freeze()),
+            Err(_) => Err(format!(
+                "the answer has no end after {} s",
+                patience.as_secs_f32()
+            )),
+        }
     }
 }
 
@@ -231,6 +271,8 @@ impl Wire {
                     url,
                     response,
                     stall: self.timeouts.stall,
+                    awaited: Duration::ZERO,
+                    arrived: 0,
                 })
             }
             Err(cause) => match (activity.failure(), place) {

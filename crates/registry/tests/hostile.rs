@@ -2,12 +2,14 @@
 //! elsewhere.
 #![allow(missing_docs)]
 
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crateyard_oci::{Digest, TagOrDigest};
+use crateyard_oci::{Digest, Reference, TagOrDigest};
 use crateyard_registry::{Credentials, Error, Kind, pull, push};
 use crateyard_testing::scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use crateyard_testing::{Home, Layout, run};
@@ -316,4 +318,48 @@ fn a_pull_says_where_it_was_not_led() {
     assert_eq!(error.exit_code(), 8, "{error}");
     assert!(error.to_string().contains("this machine"), "{error}");
     assert!(!path.exists());
+}
+
+/// Starts a server that answers each request with a byte now and then.
+fn dripping() -> Reference {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let drip = |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+        let mut sent = stream.write_all(head.as_bytes());
+        while sent.is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+            sent = stream.write_all(b" ");
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || drip(stream));
+        }
+    });
+    format!("{address}/app:v1").parse().unwrap()
+}
+
+#[test]
+fn an_answer_that_comes_too_slowly_is_left() {
+    let mut home = Home::new();
+    home.options.retry.attempts = 1;
+    home.options.timeouts.stall = Duration::from_secs(2);
+    let version = TagOrDigest::Tag("v1".to_owned());
+    let said = |reference: &Reference| {
+        let repository = home.client().repository(reference).unwrap();
+        run(repository.manifest(&version)).unwrap_err().to_string()
+    };
+    let text = said(&dripping());
+    assert!(text.contains("only") && text.contains("came in"), "{text}");
+    // It never stops, and comes faster than that, but has no end.
+    let registry = Scripted::start(|_| {
+        let wait = |_| std::thread::sleep(Duration::from_millis(500));
+        Answer::new(200)
+            .body(vec![b' '; 4 << 20])
+            .before_piece(wait)
+    });
+    let text = said(&registry.reference("app:v1"));
+    assert!(text.contains("no end after 10 s"), "{text}");
 }

@@ -1,7 +1,9 @@
 //! Tests each kind of malicious image against the real program, with bounds on memory and time.
 
+mod answers;
 mod bounded;
 mod documents;
+mod entries;
 mod escapes;
 mod inputs;
 mod odd;

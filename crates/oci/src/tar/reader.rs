@@ -132,7 +132,7 @@ impl<R: Read> Reader<R> {
                 source: None,
             };
             check_sum(&block).map_err(fail)?;
-            let size = number(&block[124..136]).ok_or_else(|| fail("the size is not a number"))?;
+            let size = size(&block[124..136]).ok_or_else(|| fail("the size is not a number"))?;
             match block[156] {
                 b'x' => {
                     let records = self.extended(size, &mut allowance, offset)?;
@@ -377,6 +377,12 @@ fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
     } else {
         Err("the header's checksum is wrong")
     }
+}
+
+/// Reads a size. Readers disagree about where the next entry begins after a negative one.
+fn size(field: &[u8]) -> Option<u64> {
+    let is_negative = field[0] & 0xc0 == 0xc0;
+    (!is_negative).then(|| number(field)).flatten()
 }
 
 /// Reads a number in octal digits, or in base 256 when the highest bit is set. Negative numbers,

@@ -65,6 +65,7 @@ impl Repository {
                 return Ok(None);
             };
             budget.document(&call.describe(), page.bytes.len() as u64, 0)?;
+            budget.values(&call.describe(), &page.bytes)?;
             let next = self.next_page(&page)?;
             listed.extend(self.read_page(page)?);
             match next {

@@ -1,0 +1,93 @@
+//! Registries whose answers never end, in their headers, their pages or their compression.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use crateyard_oci::{Descriptor, media_type};
+use crateyard_testing::scripted::{Answer, Scripted};
+use serde_json::{Map, json};
+
+use crate::bounded::{refuses, survives};
+use crate::inputs::{directory, gzip};
+
+const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/signer.pub");
+
+fn manifest() -> String {
+    let config = Descriptor::of(media_type::CONFIG, CONFIG);
+    json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": []})
+        .to_string()
+}
+
+#[test]
+fn headers_without_an_end_are_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+                let lines = "X-Long: a\r\n".repeat(1_000);
+                while sent.is_ok() {
+                    sent = stream.write_all(lines.as_bytes());
+                }
+            });
+        }
+    });
+    let place = directory();
+    let out = place.path().join("out").display().to_string();
+    let image = format!("{address}/a:t");
+    refuses(&["pull", &image, &out, "--retries", "1"], "");
+    refuses(&["inspect", &image, "--retries", "1"], "");
+}
+
+#[test]
+fn a_compressed_answer_is_not_unpacked() {
+    let bomb = gzip(&vec![b' '; 64 << 20]);
+    let registry = Scripted::start(move |seen| {
+        let answer = Answer::new(200).header("Content-Type", media_type::MANIFEST);
+        match seen.path.contains("/manifests/") {
+            true => answer.header("Content-Encoding", "gzip").body(bomb.clone()),
+            false => Answer::new(200),
+        }
+    });
+    let image = format!("{}/a:t", registry.address);
+    refuses(&["inspect", &image, "--retries", "1"], "");
+}
+
+/// Each page has as many values as one document may have, and names the next page.
+#[test]
+fn pages_of_referrers_without_an_end_are_left() {
+    let annotations: Map<_, _> = (0..90_000)
+        .map(|key| (format!("{key:x}"), json!("")))
+        .collect();
+    let mut listed = json!(Descriptor::of(media_type::MANIFEST, b"{}"));
+    listed["annotations"] = annotations.into();
+    let page = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [listed]});
+    let page = page.to_string();
+    let registry = Scripted::start(move |seen| {
+        let answer = Answer::new(200);
+        match seen.path.as_str() {
+            path if path.contains("/manifests/") => answer
+                .header("Content-Type", media_type::MANIFEST)
+                .body(manifest()),
+            path if path.contains("/blobs/") => answer.body(CONFIG),
+            path if path.contains("/referrers/") => answer
+                .header("Content-Type", media_type::INDEX)
+                .header("Link", format!("<{path}>; rel=\"next\""))
+                .body(page.clone()),
+            _ => answer,
+        }
+    });
+    let image = format!("{}/a:t", registry.address);
+    let verify = ["verify", &image, "--public-key", KEY, "--retries", "1"];
+    refuses(&verify, "memory");
+    survives(&["explain", &image, "--retries", "1"]);
+    let pages = registry
+        .seen()
+        .iter()
+        .filter(|seen| seen.path.contains("/referrers/"))
+        .count();
+    assert!((2..200).contains(&pages), "{pages} pages");
+}
