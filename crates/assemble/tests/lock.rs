@@ -291,7 +291,7 @@ fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
             "after {part} of {whole:?}: {text}"
         );
     }
-    moments.require(hits, "a lock that was being written");
+    moments.require(hits, "a lock that was being made");
     assert!(case.lock(&[]).status.success());
     assert_eq!(case.text(), new);
 }
