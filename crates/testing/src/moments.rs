@@ -1,6 +1,6 @@
 //! Random moments that can be repeated.
 //!
-//! Each run of the tests draws a few. `KILL_MOMENTS=100` draws many.
+//! Each test draws a hundred. `KILL_MOMENTS=10` draws few.
 
 use std::process::Child;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::proxy::Proxy;
 
 /// The number of moments in each test.
-const MOMENTS: usize = 25;
+const MOMENTS: usize = 100;
 /// A test that has missed its target with all of them goes on for as many times this number.
 const PATIENCE: usize = 10;
 
