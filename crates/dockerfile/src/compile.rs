@@ -1,5 +1,10 @@
 //! Writes the stages that compile.
 
+mod recipe;
+mod toolchain;
+
+pub(super) use toolchain::stage_of;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -7,13 +12,8 @@ use super::base_context;
 use super::images::bundled;
 use super::names::Names;
 use super::project::{Member, Project};
-use super::text::{copy_words, heredoc, shell_word};
-use crateyard_description::TargetPlatform;
+use super::text::{copy_words, shell_word};
 use crateyard_description::normal::{Binary, Description};
-use percent_encoding::percent_decode_str;
-
-const MANIFEST_AWK: &str = include_str!("manifest.awk");
-const LOCK_AWK: &str = include_str!("lock.awk");
 
 /// The beginning of every command that compiles: no network, and the sources of all dependencies in
 /// place.
@@ -29,8 +29,8 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
         names,
     };
     let mut out = format!("{}ARG BUILDER_IMAGE\n\n", contexts(description, project));
-    out += &toolchain(description, project, names);
-    out += &recipe(project, names);
+    out += &toolchain::stage(description, project, names);
+    out += &recipe::stage(project, names);
     out += &vendor(description, names);
     out += &compiler.dependencies();
     out += &compiler.shared();
@@ -94,193 +94,6 @@ impl<'d> Packages<'d> {
             binaries,
         }
     }
-}
-
-fn toolchain(description: &Description, project: &Project, names: &Names) -> String {
-    let platforms: BTreeSet<&TargetPlatform> = description
-        .images
-        .values()
-        .flat_map(|image| &image.platforms)
-        .collect();
-    let mut out = String::new();
-    let mut base = "builder-image".to_string();
-    let mut triple = String::new();
-    match platforms.iter().collect::<Vec<_>>().as_slice() {
-        [only] => triple = format!("    CARGO_BUILD_TARGET={} \\\n", only.rust_target()),
-        _ => {
-            for platform in &platforms {
-                let name = stage_of(platform);
-                let target = platform.rust_target();
-                let _ = write!(
-                    out,
-                    "FROM builder-image AS {name}\nENV CARGO_BUILD_TARGET={target}\n\n"
-                );
-            }
-            base = "toolchain-${TARGETARCH}${TARGETVARIANT}".to_string();
-        }
-    }
-    let (sources, end) = heredoc(&source_replacement(project));
-    let _ = write!(
-        out,
-        "FROM {base} AS {}\nENV CARGO_HOME=/cargo/home \\\n{triple}    CARGO_INCREMENTAL=0 \\\n    \
-         CARGO_TARGET_DIR=/cargo/target\nWORKDIR /workspace\n",
-        names.own("toolchain")
-    );
-    let _ = write!(out, "COPY <<'{end}' /cargo/sources.toml\n{sources}");
-    let (script, end) = heredoc(&build_script(description));
-    let _ = write!(out, "COPY --chmod=0755 <<'{end}' /cargo/build\n{script}\n");
-    out
-}
-
-/// Returns the name of a platform's stage, such as `toolchain-arm64`. `TARGETVARIANT` lacks a
-/// variant that is the only one of its architecture.
-pub(super) fn stage_of(platform: &TargetPlatform) -> String {
-    let variant = platform.variant.as_deref().unwrap_or("");
-    format!("toolchain-{}{variant}", platform.architecture)
-}
-
-/// Returns Cargo's configuration that replaces all sources of the lock with the one directory that
-/// `cargo vendor` fills.
-///
-/// <https://doc.rust-lang.org/cargo/reference/source-replacement.html>
-fn source_replacement(project: &Project) -> String {
-    let mut out = String::from("[source.crates-io]\nreplace-with = \"vendor\"\n");
-    for source in &project.sources {
-        let _ = write!(
-            out,
-            "\n{}replace-with = \"vendor\"\n",
-            source_definition(source)
-        );
-    }
-    out + "\n[source.vendor]\ndirectory = \"/cargo/registry\"\n"
-}
-
-/// Returns a source of the lock as a table of Cargo's configuration.
-fn source_definition(source: &str) -> String {
-    let Some(git) = source.strip_prefix("git+") else {
-        let index = source.strip_prefix("registry+").unwrap_or(source);
-        return format!("[source.\"{source}\"]\nregistry = \"{index}\"\n");
-    };
-    let url = git.split_once('#').map_or(git, |(url, _)| url);
-    let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut out = format!("[source.\"git+{url}\"]\ngit = \"{base}\"\n");
-    if let Some((key @ ("branch" | "tag" | "rev"), value)) = query.split_once('=') {
-        // The lock percent-encodes the names of branches and tags.
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        let _ = writeln!(out, "{key} = \"{value}\"");
-    }
-    out
-}
-
-fn build_script(description: &Description) -> String {
-    let build = &description.build;
-    let calls: String = build
-        .calls
-        .iter()
-        .map(|(name, call)| {
-            let profile = call.settings.profile.to_uppercase().replace('-', "_");
-            let words = call.cargo_arguments();
-            let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
-            format!(
-                "    {name})\n      profile={profile}\n      set -- {} ;;\n",
-                words.join(" ")
-            )
-        })
-        .collect();
-    format!(
-        r#"#!/bin/sh
-# The one command that compiles: /cargo/build CALLS MEMBERS. Each call is always for all of its programs, so that features are the
-# same everywhere. Members that the stage has not copied are empty. Those named as arguments have just been copied: what was made
-# of their empty selves is forgotten, for Cargo goes by times, and a source is older than that.
-set -eu
-locked={}
-calls=$1
-shift
-for member in "$@"; do
-  locked=
-  rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$member"-???????????????? \
-    "$CARGO_TARGET_DIR"/*/*/.fingerprint/"$member"-????????????????
-done
-for call in $calls; do
-  case $call in
-{calls}  esac
-  if [ -n "${{CODEGEN_UNITS:-}}" ]; then
-    export "CARGO_PROFILE_${{profile}}_CODEGEN_UNITS=$CODEGEN_UNITS"
-  fi
-  cargo build $locked --offline --config /cargo/sources.toml "$@"
-done
-"#,
-        if build.locked { "--locked" } else { "" },
-    )
-}
-
-/// Returns the stage with empty targets, and with the manifests without the parts that can't change
-/// a dependency.
-fn recipe(project: &Project, names: &Names) -> String {
-    let mut out = format!(
-        "FROM {} AS {}\nWORKDIR /manifests\nCOPY Cargo.toml Cargo.lock ./\n",
-        names.own("toolchain"),
-        names.own("recipe")
-    );
-    for member in project
-        .members
-        .values()
-        .filter(|member| !member.directory.is_empty())
-    {
-        let manifest = format!("{}/Cargo.toml", member.directory);
-        let words = copy_words(&[&manifest], &format!("{}/", member.directory));
-        let _ = writeln!(out, "COPY {words}");
-    }
-    let (manifest, end) = heredoc(MANIFEST_AWK);
-    let _ = write!(out, "COPY <<'{end}' /manifest.awk\n{manifest}");
-    let (lock, end) = heredoc(LOCK_AWK);
-    let _ = write!(out, "COPY <<'{end}' /lock.awk\n{lock}");
-    let (script, end) = heredoc(&recipe_script(project));
-    let _ = write!(out, "RUN <<'{end}'\n{script}");
-    if let Some(configuration) = &project.configuration {
-        let words = copy_words(&[configuration], &format!("/recipe/{configuration}"));
-        let _ = writeln!(out, "COPY {words}");
-    }
-    for patch in &project.patches {
-        let words = copy_words(&[patch], &format!("/recipe/{patch}"));
-        let _ = writeln!(out, "COPY {words}");
-    }
-    out + "\n"
-}
-
-fn recipe_script(project: &Project) -> String {
-    let names: Vec<&str> = project.members.keys().map(String::as_str).collect();
-    let of = |paths: fn(&Member) -> &Vec<String>| {
-        let paths: Vec<String> = project
-            .members
-            .values()
-            .flat_map(paths)
-            .map(|path| shell_word(path))
-            .collect();
-        paths.join(" \\\n  ")
-    };
-    format!(
-        r#"set -eu
-find . -name Cargo.toml | while IFS= read -r manifest; do
-  mkdir -p "/recipe/${{manifest%/*}}"
-  awk -f /manifest.awk "$manifest" > "/recipe/$manifest"
-done
-awk -v members="{}" -f /lock.awk Cargo.lock > /recipe/Cargo.lock
-empty() {{
-  content=$1; shift
-  for file in "$@"; do
-    file=/recipe/$file
-    mkdir -p "${{file%/*}}"
-    printf '%s' "$content" > "$file"
-  done
-}}
-empty '' {}
-empty 'fn main() {{}}' {}
-"#,
-        names.join(" "),
-        of(|member| &member.libraries),
-        of(|member| &member.programs),
-    )
 }
 
 /// Returns the only stage that needs the network and sees the machine's secrets. It keeps none of

@@ -27,109 +27,94 @@ pub(crate) fn claims(
     sources: &Sources,
 ) -> Vec<Claim> {
     let fields = &image.fields;
-    let mut claims = Vec::new();
-    let mut claim = |path: String, span: Range<usize>, what: String, open: bool| {
-        claims.push(Claim {
-            path,
-            span,
-            what,
-            open,
-        });
-    };
-    for binary in fields.binaries.iter().flatten() {
-        let name = binary
-            .bin
-            .as_ref()
-            .map(|bin| bin.get_ref().clone())
-            .or_else(|| bin(binary));
-        let what = format!(
-            "the binary `{}`",
-            name.as_deref().unwrap_or(binary.package.get_ref())
-        );
-        match (&binary.path, name) {
-            (Some(path), _) => claim(path.get_ref().clone(), path.span(), what, false),
-            (None, Some(name)) => claim(
-                format!("/usr/bin/{name}"),
-                binary.package.span(),
-                what,
-                false,
-            ),
-            (None, None) => {}
-        }
-    }
-    for file in fields.files.iter().flatten() {
-        let path = file.destination();
-        match file.content.get_ref() {
-            Content::Text(_) => claim(path, file.path.span(), "a text".to_string(), false),
-            // Only a build sees whether the part is a directory.
-            Content::Part { name, .. } => {
-                claim(path, file.path.span(), format!("the part `{name}`"), true);
-            }
-            Content::Source(source) => match sources.find(source) {
-                Found::Directory(files) => {
-                    for name in files {
-                        claim(
-                            format!("{}/{name}", path.trim_end_matches('/')),
-                            file.path.span(),
-                            format!("`{source}/{name}`"),
-                            false,
-                        );
-                    }
-                    claim(path, file.path.span(), format!("`{source}`"), true);
-                }
-                Found::File => claim(path, file.path.span(), format!("`{source}`"), false),
-                Found::Unknown | Found::Nothing => {
-                    claim(path, file.path.span(), format!("`{source}`"), true);
-                }
-            },
-        }
-    }
-    for download in fields.downloads.iter().flatten() {
-        claim(
-            download.file.destination(),
-            download.file.path.span(),
-            own_part::shown(&download.name),
-            download.part.is_unpacked(),
-        );
-    }
-    for directory in fields.directories.iter().flatten() {
-        claim(
-            directory.path.get_ref().clone(),
-            directory.path.span(),
-            "a directory".to_string(),
-            true,
-        );
-    }
-    for link in fields.links.iter().flatten() {
-        claim(
-            link.path.get_ref().clone(),
-            link.path.span(),
-            format!("a link to `{}`", link.target),
-            false,
-        );
-    }
-    for chart in fields.charts.iter().flatten() {
-        let path = chart.path.get_ref();
-        let path = match path.ends_with('/') {
-            true => format!("{path}{}-VERSION.tgz", last_part(chart.source.get_ref())),
-            false => path.clone(),
-        };
-        claim(
-            path,
-            chart.path.span(),
-            format!("the chart `{}`", chart.source.get_ref()),
-            false,
-        );
-    }
-    for bundled in fields.images.iter().flatten() {
-        claim(
-            bundled.path.get_ref().clone(),
-            bundled.path.span(),
-            format!("the image `{}`", bundled.image.get_ref()),
-            false,
-        );
-    }
+    let binaries = fields.binaries.iter().flatten();
+    let files = fields.files.iter().flatten();
+    let mut claims: Vec<Claim> = binaries.filter_map(|it| of_binary(it, bin)).collect();
+    claims.extend(files.flat_map(|it| of_file(it, sources)));
+    claims.extend(fields.downloads.iter().flatten().map(|download| Claim {
+        path: download.file.destination(),
+        span: download.file.path.span(),
+        what: own_part::shown(&download.name),
+        open: download.part.is_unpacked(),
+    }));
+    claims.extend(fields.directories.iter().flatten().map(|directory| Claim {
+        open: true,
+        ..Claim::of(&directory.path, "a directory".to_string())
+    }));
+    let links = fields.links.iter().flatten();
+    claims.extend(links.map(|it| Claim::of(&it.path, format!("a link to `{}`", it.target))));
+    claims.extend(fields.charts.iter().flatten().map(of_chart));
+    let images = fields.images.iter().flatten();
+    let named = |it: &Bundled| format!("the image `{}`", it.image.get_ref());
+    claims.extend(images.map(|it| Claim::of(&it.path, named(it))));
     claims
+}
+
+impl Claim {
+    /// Returns the claim of something that is not a directory to the path where it is declared.
+    fn of(path: &Spanned<String>, what: String) -> Claim {
+        Claim {
+            path: path.get_ref().clone(),
+            span: path.span(),
+            what,
+            open: false,
+        }
+    }
+}
+
+fn of_binary(binary: &Binary, bin: &dyn Fn(&Binary) -> Option<String>) -> Option<Claim> {
+    let declared = binary.bin.as_ref().map(|bin| bin.get_ref().clone());
+    let name = declared.or_else(|| bin(binary));
+    let shown = name.as_deref().unwrap_or(binary.package.get_ref());
+    let what = format!("the binary `{shown}`");
+    if let Some(path) = &binary.path {
+        return Some(Claim::of(path, what));
+    }
+    name.map(|name| Claim {
+        path: format!("/usr/bin/{name}"),
+        span: binary.package.span(),
+        what,
+        open: false,
+    })
+}
+
+/// Returns the claims of a file, and of the files in it if it is a directory.
+fn of_file(file: &File, sources: &Sources) -> Vec<Claim> {
+    let path = file.destination();
+    let claim = |path: String, what: String, open: bool| Claim {
+        path,
+        span: file.path.span(),
+        what,
+        open,
+    };
+    let source = match file.content.get_ref() {
+        Content::Text(_) => return vec![claim(path, "a text".to_string(), false)],
+        // Only a build sees whether the part is a directory.
+        Content::Part { name, .. } => return vec![claim(path, format!("the part `{name}`"), true)],
+        Content::Source(source) => source,
+    };
+    let mut claims = Vec::new();
+    let found = sources.find(source);
+    if let Found::Directory(files) = &found {
+        let top = path.trim_end_matches('/');
+        claims.extend(
+            files
+                .iter()
+                .map(|name| claim(format!("{top}/{name}"), format!("`{source}/{name}`"), false)),
+        );
+    }
+    let is_file = matches!(found, Found::File);
+    claims.push(claim(path, format!("`{source}`"), !is_file));
+    claims
+}
+
+fn of_chart(chart: &Chart) -> Claim {
+    let source = chart.source.get_ref();
+    let mut claim = Claim::of(&chart.path, format!("the chart `{source}`"));
+    if claim.path.ends_with('/') {
+        claim.path += &format!("{}-VERSION.tgz", last_part(source));
+    }
+    claim
 }
 
 /// Reports two things at one path, things under a file, and things behind one of Debian's links.
