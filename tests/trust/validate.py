@@ -100,7 +100,7 @@ def rebuild(predicate):
 
 
 def openvex(document):
-    """The model of OpenVEX. It passes over unknown fields, so they are what is missing in its copy."""
+    """The model of OpenVEX. It drops unknown fields, so its copy lacks them."""
     copy = Document.model_validate_json(json.dumps(document))
     copy = json.loads(copy.model_dump_json(by_alias=True, exclude_none=True))
     yield from lost(document, copy, "$")

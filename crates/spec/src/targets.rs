@@ -75,8 +75,8 @@ pub type PackagePlaces = BTreeMap<String, PackagePlace>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackagePlace {
-    /// Its directory without symbolic links, relative to the workspace. Its key in [`PackagePlaces`] may
-    /// lead through some.
+    /// Its directory without symbolic links, relative to the workspace. Its key in
+    /// [`PackagePlaces`] may lead through some.
     pub source: String,
     /// Places outside of it that its links and targets lead to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
