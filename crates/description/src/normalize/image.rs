@@ -158,7 +158,10 @@ impl Normalizer<'_> {
             ("version", tags.first().cloned()),
             ("description", of(|package| package.description.clone())),
             ("licenses", of(|package| package.license.clone())),
-            ("source", of(|package| package.repository.clone())),
+            (
+                "source",
+                package.and_then(|package| self.repository(package)),
+            ),
             ("authors", of(|package| Some(package.authors.join(", ")))),
             ("base.name", self.base_name(|reference, _| reference)),
             ("base.digest", self.base_name(|_, digest| digest)),
@@ -174,6 +177,15 @@ impl Normalizer<'_> {
         // An empty value removes a label that would otherwise be filled in.
         labels.retain(|_, value| !value.is_empty());
         labels
+    }
+
+    /// Returns the repository of a package. If the package names none, it is the only one that the
+    /// workspace names.
+    fn repository(&self, package: &Package) -> Option<String> {
+        let all = self.targets.packages.iter();
+        let named: BTreeSet<&String> = all.filter_map(|it| it.repository.as_ref()).collect();
+        let only = named.first().filter(|_| named.len() == 1);
+        package.repository.as_ref().or(only.copied()).cloned()
     }
 
     fn base_name(&self, part: fn(String, String) -> String) -> Option<String> {
