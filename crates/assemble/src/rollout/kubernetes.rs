@@ -17,8 +17,8 @@ use super::kubectl::{ClusterArgs, Kubectl};
 /// The number of digits of the hash that names a deployment.
 const DIGITS: usize = 16;
 
-/// Compares manifests with the objects of a cluster. With `recreate`, jobs that the server refuses to
-/// change are to be created anew.
+/// Compares manifests with the objects of a cluster. With `recreate`, jobs that the server refuses
+/// to change are to be created anew.
 ///
 /// # Errors
 /// When the cluster can't be reached, or refuses a manifest.
@@ -107,8 +107,8 @@ fn would(
             live_of(job, live).is_some_and(|job| job["status"]["active"].as_u64() > Some(0));
         if let (true, Some(key)) = (active, Key::of(job)) {
             bail!(
-                "{} is still running, so it is not created anew\n  try: wait for its end, or delete \
-                 it by kubectl",
+                "{} is still running, so it is not created anew\n  try: wait for its end, or \
+                 delete it by kubectl",
                 clean(&key.to_string())
             );
         }
