@@ -8,6 +8,7 @@ mod paths;
 mod sources;
 mod words;
 
+use crate::Action;
 use crate::run::Request;
 
 /// Messages of build scripts that miss a program, and the Debian package that has it. Libraries are
@@ -53,6 +54,11 @@ impl<'a> Failure<'a> {
             package,
             said,
         })
+    }
+
+    /// Whether the program is a compiler, which runs no code of the crate that it compiles.
+    fn is_compiled(&self) -> bool {
+        matches!(self.request.unit.action, Action::Compile { .. })
     }
 
     fn says_any(&self, words: &[&str]) -> bool {
@@ -263,7 +269,8 @@ mod tests {
     fn each_client_is_understood() {
         let (_directory, request) = package("fn main() {}");
         for said in [
-            // getaddrinfo by glibc and musl, behind ureq, minreq, reqwest, attohttpc, Python, Node.js
+            // getaddrinfo by glibc and musl, behind ureq, minreq, reqwest, attohttpc, Python and
+            // Node.js.
             "failed to lookup address information: Temporary failure in name resolution",
             "failed to lookup address information: Name does not resolve",
             "https://example.org/a: Dns Failed: resolve dns name 'example.org:443'",

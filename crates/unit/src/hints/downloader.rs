@@ -10,9 +10,15 @@ const DOWNLOADERS: [&str; 5] = ["curl", "wget", "wget2", "aria2c", "axel"];
 /// Commands of git that fetch a repository.
 const FETCHES: [&str; 5] = ["clone", "fetch", "pull", "submodule", "ls-remote"];
 
+/// Commands of git about the repository in which they run.
+const QUESTIONS: [&str; 2] = ["rev-parse", "describe"];
+
 impl Failure<'_> {
     /// Explains that a program to download with, which the output names, is missing.
     pub(super) fn named_downloader(&self) -> Option<String> {
+        if self.is_compiled() {
+            return None;
+        }
         let mut downloaders = DOWNLOADERS.iter();
         let named = downloaders.find(|program| words::names_program(self.said, program))?;
         self.says_any(&NOT_FOUND).then(|| self.lacks(named))
@@ -20,7 +26,8 @@ impl Failure<'_> {
 
     /// Explains that a program to download with, which only the sources name, is missing.
     pub(super) fn started_downloader(&self) -> Option<String> {
-        if !self.says_any(&NOT_FOUND) {
+        // A shell names the program that it did not find.
+        if self.is_compiled() || !self.says_any(&NOT_FOUND[..2]) {
             return None;
         }
         if self.downloads_by_git() {
@@ -36,14 +43,11 @@ impl Failure<'_> {
         Some(self.lacks(DOWNLOADERS.iter().find(starts)?))
     }
 
-    /// Whether the sources start git to fetch a repository.
+    /// Whether the sources start git to fetch a repository, and ask nothing about their own.
     pub(super) fn downloads_by_git(&self) -> bool {
-        self.code().iter().any(|code| {
-            let is_word = |word: &str| code.contains(&format!("\"{word}\""));
-            let is_command = |word: &str| code.contains(&format!("\"git {word}"));
-            (is_word("git") && FETCHES.iter().any(|word| is_word(word)))
-                || FETCHES.iter().any(|word| is_command(word))
-        })
+        let code = self.code();
+        let runs = |commands: &[&str]| code.iter().any(|code| runs_git(code, commands));
+        runs(&FETCHES) && !runs(&QUESTIONS)
     }
 
     fn lacks(&self, program: &str) -> String {
@@ -56,12 +60,16 @@ impl Failure<'_> {
     /// Explains that there is no git, and how to have a repository before the build.
     fn repository(&self) -> String {
         let package = self.package;
-        let url = self.addresses().into_iter().next();
-        let wants = match &url {
+        let addresses = self.addresses();
+        let is_repository = |url: &&String| url.ends_with(".git");
+        let url = addresses.iter().find(is_repository).or(addresses.first());
+        let wants = match url {
             Some(url) => format!(": it wants {url}"),
             None => String::new(),
         };
-        let url = url.unwrap_or_else(|| "https://\u{2026}".to_owned());
+        // An address with a query or with parts to be filled in is no address of an input.
+        let url = url.filter(|url| !url.contains(['?', '{', '}']));
+        let url = url.map_or("https://\u{2026}", String::as_str);
         let input = format!("{package}-repository");
         let place = format!("downloads/{input}");
         let directory = &self.request.unit.source_dir;
@@ -93,6 +101,14 @@ impl Failure<'_> {
              environment = {{ {variable} = \"{directory}/{place}\" }}\n"
         )
     }
+}
+
+/// Whether a source has git and one of its commands as arguments, or in a shell command.
+fn runs_git(code: &str, commands: &[&str]) -> bool {
+    let is_word = |word: &str| code.contains(&format!("\"{word}\""));
+    let is_command = |word: &str| code.contains(&format!("\"git {word}"));
+    (is_word("git") && commands.iter().any(|word| is_word(word)))
+        || commands.iter().any(|word| is_command(word))
 }
 
 /// Returns the addresses in a source's shell commands that download, such as
@@ -187,6 +203,47 @@ mod tests {
                     "parts = [{ part = \"app-repository\"",
                 ],
             );
+        }
+    }
+
+    #[test]
+    fn git_that_asks_for_the_revision_too_is_no_download() {
+        let (_directory, request) = package(
+            "Command::new(\"git\").args([\"rev-parse\", \"HEAD\"]); \
+             run(\"git\", &[\"submodule\", \"status\"])",
+        );
+        let text = hint(&request, NO_PROGRAM).unwrap();
+        assert!(text.contains("revision = true"), "{text}");
+    }
+
+    #[test]
+    fn an_address_with_a_query_is_no_input() {
+        says(
+            "Command::new(\"git\").args([\"clone\", \"https://example.org/{version}/a\"])",
+            NO_PROGRAM,
+            &["url = \"git+https://\u{2026}?rev=COMMIT\""],
+        );
+        says(
+            "see(\"https://example.org/manual\"); \
+             Command::new(\"git\").args([\"clone\", \"https://example.org/a.git\"])",
+            NO_PROGRAM,
+            &["url = \"git+https://example.org/a.git?rev=COMMIT\""],
+        );
+    }
+
+    #[test]
+    fn a_compiler_starts_no_downloader() {
+        let (_directory, mut request) = package("fn main() { Command::new(\"curl\"); x }");
+        let action = serde_json::json!({
+            "kind": "compile", "program": "rustc", "args": [], "outDir": "/target", "buildScript": null,
+            "target": { "kind": "bin", "name": "app" }, "native": [], "takesLinkLibs": false,
+        });
+        request.unit.action = serde_json::from_value(action).unwrap();
+        for said in [
+            "error[E0425]: cannot find value `x` in this scope\n  not found in this scope",
+            "error[E0433]: could not find `Easy` in `curl`\n  not found in `curl`",
+        ] {
+            assert_eq!(hint(&request, said), None, "{said}");
         }
     }
 

@@ -1,7 +1,6 @@
 //! Files, variables and revisions that a cell has only if `images.toml` declares them.
 
 use super::{Failure, paths, words};
-use crate::Action;
 use crate::source::WORKSPACE;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -125,10 +124,8 @@ impl Failure<'_> {
             return None;
         }
         let calls = |source: &String| source.contains("Command::new(\"git\")");
-        // A compiler runs no code of the crate that it compiles.
-        let is_compiled = matches!(self.request.unit.action, Action::Compile { .. });
         let says = self.said.contains("execute git") || self.said.contains("run git");
-        if !says && (is_compiled || !self.sources().iter().any(calls)) {
+        if !says && (self.is_compiled() || !self.sources().iter().any(calls)) {
             return None;
         }
         let package = self.package;
