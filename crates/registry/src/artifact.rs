@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crateyard_oci::{
     Descriptor, Digest, Document, Manifest, TagOrDigest, limits, media_type, to_bytes,
 };
@@ -74,7 +74,8 @@ impl Repository {
     /// A blob of at most 16 MiB, verified.
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, has no such blob, or sends other bytes.
+    /// When the registry refuses, cannot be reached, has no such blob, sends other bytes, or takes
+    /// minutes.
     pub async fn small_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let request = format!("GET blobs/{}", layer.digest);
         if layer.size > limits::ATTACHED {
@@ -82,22 +83,18 @@ impl Repository {
             return Err(self.contradiction_of(request, detail));
         }
         let size = layer.size as usize;
-        let mut download = self.blob(&layer.digest, 0).await?;
-        let mut document = BytesMut::new();
-        while let Some(piece) = download.chunk().await? {
-            if document.len() + piece.len() > size {
-                let detail = format!("sent more than the {size} bytes of its descriptor");
-                return Err(self.contradiction_of(request, detail));
-            }
-            document.extend_from_slice(&piece);
-        }
+        let download = self.blob(&layer.digest, 0).await?;
+        let Some(document) = download.bytes_within(size).await? else {
+            let detail = format!("sent more than the {size} bytes of its descriptor");
+            return Err(self.contradiction_of(request, detail));
+        };
         if !layer.digest.matches(&document) {
             let detail = format!("sent bytes with the digest {}", Digest::of(&document));
             return Err(self.contradiction_of(request, detail));
         }
         limits::attached(layer.digest.as_str(), &document)
             .map_err(|error| self.contradiction_of(request, error.to_string()))?;
-        Ok(document.freeze())
+        Ok(document)
     }
 }
 

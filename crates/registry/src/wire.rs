@@ -67,10 +67,11 @@ impl From<Error> for Trouble {
     }
 }
 
-/// The least rate at which an answer must arrive, in bytes a second, once it has been awaited for
-/// as long as it may stall. A server that sends a byte now and then would never end.
+/// The least rate at which an answer must arrive, in bytes a second. It is checked each time that
+/// the answer has been awaited for as long as it may stall: with 60 s, it must have brought 60 kB.
+/// A server that sends a byte now and then would never end.
 const SLOWEST: u64 = 1_000;
-/// How often a small answer may take the time that it may stall.
+/// How often a small answer may take the time that it may stall: with 60 s, five minutes.
 const SMALL_ANSWER: u32 = 5;
 
 /// An answer, with the request that it belongs to.
@@ -99,7 +100,8 @@ impl Reply {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// Receives the next piece of the body. Returns `None` at the end.
+    /// Receives the next piece of the body. Returns `None` at the end. Fails if too little comes,
+    /// unless the answer has ended.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         let begin = Instant::now();
         let chunk = match tokio::time::timeout(self.stall, self.response.chunk()).await {
@@ -110,9 +112,17 @@ impl Reply {
                 return Err(format!("the answer stopped for {seconds} s"));
             }
         };
+        let Some(chunk) = chunk else {
+            return Ok(None);
+        };
         self.awaited += begin.elapsed();
-        self.arrived += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        self.check_rate().map(|()| chunk)
+        self.arrived += chunk.len() as u64;
+        // This is the length that remains, if the server has named one.
+        let has_ended = self.response.content_length() == Some(0);
+        if !has_ended {
+            self.check_rate()?;
+        }
+        Ok(Some(chunk))
     }
 
     /// Fails if too little has come in the time in which an answer may stall.
@@ -132,21 +142,28 @@ impl Reply {
     }
 
     /// Receives the whole body. Fails if it has more than `limit` bytes, or takes minutes.
-    pub(crate) async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
+    pub(crate) async fn response_bytes(self, limit: usize) -> Result<Bytes, String> {
+        let bytes = self.bytes_within(limit).await?;
+        bytes.ok_or_else(|| format!("the answer is larger than {limit} bytes"))
+    }
+
+    /// Receives the whole body; `None` if it has more than `limit` bytes. Fails if it takes
+    /// minutes.
+    pub(crate) async fn bytes_within(mut self, limit: usize) -> Result<Option<Bytes>, String> {
         let patience = self.stall * SMALL_ANSWER;
         let mut bytes = BytesMut::new();
         let receive = async {
             while let Some(chunk) = self.chunk().await? {
                 if bytes.len() + chunk.len() > limit {
-                    return Err(format!("the answer is larger than {limit} bytes"));
+                    return Ok(false);
                 }
                 bytes.extend_from_slice(&chunk);
             }
-            Ok(())
+            Ok(true)
         };
         let received = tokio::time::timeout(patience, receive).await;
         match received {
-            Ok(received) => received.map(|()| bytes.freeze()),
+            Ok(received) => received.map(|fits| fits.then(|| bytes.freeze())),
             Err(_) => Err(format!(
                 "the answer has no end after {} s",
                 patience.as_secs_f32()

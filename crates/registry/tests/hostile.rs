@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crateyard_oci::{Digest, Reference, TagOrDigest};
+use crateyard_oci::{Descriptor, Digest, Reference, TagOrDigest};
 use crateyard_registry::{Credentials, Error, Kind, pull, push};
 use crateyard_testing::scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use crateyard_testing::{Home, Layout, run};
@@ -360,6 +360,56 @@ fn an_answer_that_comes_too_slowly_is_left() {
             .body(vec![b' '; 4 << 20])
             .before_piece(wait)
     });
-    let text = said(&registry.reference("app:v1"));
-    assert!(text.contains("no end after 10 s"), "{text}");
+    let whole = registry.reference("app:v1");
+    let attached = Descriptor::of("text/plain", &vec![b' '; 4 << 20]);
+    let document = || {
+        let repository = home.client().repository(&whole).unwrap();
+        run(repository.small_blob(&attached))
+            .unwrap_err()
+            .to_string()
+    };
+    std::thread::scope(|scope| {
+        let document = scope.spawn(document);
+        for text in [said(&whole), document.join().unwrap()] {
+            assert!(text.contains("no end after 10 s"), "{text}");
+        }
+    });
+}
+
+/// Starts a server whose answers have two bytes and then end. A byte or the end, if the answer has
+/// no length, comes after each pause.
+fn pausing(pause: Duration, has_length: bool) -> Reference {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let length = if has_length {
+                "Content-Length: 2"
+            } else {
+                "X: y"
+            };
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{length}\r\n\r\n");
+            let pieces = if has_length { ["{", "}"] } else { ["{}", ""] };
+            let _ = stream.write_all(head.as_bytes());
+            for piece in pieces {
+                std::thread::sleep(pause);
+                let _ = stream.write_all(piece.as_bytes());
+            }
+        }
+    });
+    format!("{address}/app:v1").parse().unwrap()
+}
+
+#[test]
+fn an_answer_may_be_slow_if_it_ends() {
+    let mut home = Home::new();
+    home.options.timeouts.stall = Duration::from_secs(4);
+    let attached = Descriptor::of("text/plain", b"{}");
+    for has_length in [true, false] {
+        let reference = pausing(Duration::from_millis(2_200), has_length);
+        let repository = home.client().repository(&reference).unwrap();
+        let received = run(repository.small_blob(&attached)).unwrap();
+        assert_eq!(received.as_ref(), b"{}", "with a length: {has_length}");
+    }
 }

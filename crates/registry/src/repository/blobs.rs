@@ -117,17 +117,16 @@ impl Download {
     /// # Errors
     /// Fails if the connection breaks or stalls. The earlier pieces are still good.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        self.piece().await.map_err(|detail| {
-            let (reference, request) = (self.reference.clone(), self.reply.request.clone());
-            Failure {
-                reference,
-                request,
-                kind: Kind::Unreachable,
-                detail,
-                remedy: "try again".to_owned(),
-            }
-            .into()
-        })
+        let piece = self.piece().await;
+        piece.map_err(|detail| broken(&self.reference, self.request(), detail))
+    }
+
+    /// Receives all of a small blob; `None` if it has more than `limit` bytes. Fails as
+    /// [`Download::chunk`] does, and if the blob takes minutes.
+    pub(crate) async fn bytes_within(self, limit: usize) -> Result<Option<Bytes>, Error> {
+        let request = self.reply.request.clone();
+        let bytes = self.reply.bytes_within(limit).await;
+        bytes.map_err(|detail| broken(&self.reference, &request, detail))
     }
 
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, String> {
@@ -137,4 +136,16 @@ impl Download {
     pub(crate) fn request(&self) -> &str {
         &self.reply.request
     }
+}
+
+/// The error for a blob that stopped on its way.
+fn broken(reference: &str, request: &str, detail: String) -> Error {
+    Failure {
+        reference: reference.to_owned(),
+        request: request.to_owned(),
+        kind: Kind::Unreachable,
+        detail,
+        remedy: "try again".to_owned(),
+    }
+    .into()
 }
