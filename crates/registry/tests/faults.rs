@@ -143,7 +143,7 @@ fn a_date_to_come_back_at_is_understood_and_a_long_wait_is_not_made() {
         text.contains("3600 s") && text.contains("POST http://"),
         "{text}"
     );
-    assert!(begin.elapsed() < Duration::from_secs(4));
+    assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -457,13 +457,13 @@ fn server_errors_are_retried_and_bounded() {
 fn a_stalled_connection_is_given_up_and_tried_again() {
     need!("stall", "docker-registry");
     let mut scene = Scene::new();
-    scene.home.options.timeouts.stall = Duration::from_millis(700);
+    scene.home.options.timeouts.stall = Duration::from_secs(3);
     scene.proxy.fail(
         "PATCH",
         "/uploads/",
         1,
         Fault::Stall {
-            time: Duration::from_secs(20),
+            time: Duration::from_secs(120),
         },
     );
     scene.proxy.fail(
@@ -471,13 +471,13 @@ fn a_stalled_connection_is_given_up_and_tried_again() {
         "/blobs/",
         1,
         Fault::Stall {
-            time: Duration::from_secs(20),
+            time: Duration::from_secs(120),
         },
     );
     let begin = Instant::now();
     let (report, _) = scene.push_well();
     assert_eq!(report.retries, 2);
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 const MEMORY: i64 = 256 << 10;
 /// The largest address space, in KiB, so that a failing test does not exhaust the machine.
 const ADDRESS_SPACE: u64 = 2 << 20;
-const TIME: Duration = Duration::from_secs(120);
+/// Enough for a machine that is busy with other tests.
+const TIME: Duration = Duration::from_secs(600);
 
 /// Runs a command that may succeed or fail, but must end by itself and use little memory.
 #[expect(clippy::zombie_processes, reason = "`wait` waits, by wait4")]
