@@ -14,7 +14,7 @@ pub(crate) use self::name::{
     account_number, crate_variable, label, package, package_name, part_name, source_name, tag,
     user_name, variable,
 };
-pub(crate) use self::path::{image_path, inner_path, workspace_path};
+pub(crate) use self::path::{image_path, inner_path, no_control_character, workspace_path};
 pub use self::path::{join_within, last_part};
 pub use self::platform::TargetPlatform;
 pub(crate) use self::platform::{debian_architecture, platform, rust_target};

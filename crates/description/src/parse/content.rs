@@ -106,13 +106,21 @@ pub(super) fn read_directory(fields: &Fields) -> Option<Directory> {
 }
 
 pub(super) fn read_link(fields: &Fields) -> Option<Link> {
-    let target = fields.required("target", fields.string("target"), "\"…\"");
+    let target = fields.required("target", printable(fields, "target"), "\"…\"");
     let path = required_path(fields, "path").map(|path| file_path(fields.reader, path));
     Some(Link {
         path: path?,
         target: target?.into_inner(),
         replace: read_replace(fields),
     })
+}
+
+/// Reads a string, and reports a control character in it.
+fn printable(fields: &Fields, name: &str) -> Option<Spanned<String>> {
+    let text = fields.string(name)?;
+    let verdict = value::no_control_character(text.get_ref());
+    accept(fields.reader, &text, verdict);
+    Some(text)
 }
 
 pub(super) fn read_chart(fields: &Fields) -> Option<Chart> {
@@ -135,7 +143,7 @@ pub(super) fn read_bundled(fields: &Fields) -> Option<Bundled> {
     let path = required_path(fields, "path").map(|path| file_path(fields.reader, path));
     // There is only one format; anything else is refused.
     choice(fields, "format", &["oci"]);
-    let reference = fields.string("reference").map(Spanned::into_inner);
+    let reference = printable(fields, "reference").map(Spanned::into_inner);
     Some(Bundled {
         image: image?,
         path: path?,

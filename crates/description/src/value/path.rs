@@ -22,8 +22,8 @@ pub(crate) fn image_path(text: &str) -> Result<(), String> {
 }
 
 /// Refuses line breaks and other control characters: neither a line of a Dockerfile nor a list of
-/// files can name such a path.
-pub(super) fn no_control_character(text: &str) -> Result<(), String> {
+/// files can have such a path or reference.
+pub(crate) fn no_control_character(text: &str) -> Result<(), String> {
     match text.contains(char::is_control) {
         true => Err("holds a control character".to_string()),
         false => Ok(()),
