@@ -72,7 +72,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
     for linked in &subject.crates {
         for advisory in database.about_crate(&linked.name) {
             let status = of_linked(linked, advisory, &subject.platform, data.policy);
-            // If the package is another one of that name, no version says anything.
+            // If the package is another one of that name, the advisory is not about it.
             if linked.origin != Origin::Workspace || status.0 == Status::UnderInvestigation {
                 findings.push(finding(linked, advisory, status));
             }
@@ -145,6 +145,13 @@ fn of_linked(
         Said::Unaffected => return (absent, format!("{version} never had the fault")),
         Said::Vulnerable => {}
     }
+    // This holds whether or not the package is the advisory's crate.
+    if let Some(only) = other_platform(advisory, platform) {
+        return (
+            absent,
+            format!("only {only} has the fault, and the image is for {platform}"),
+        );
+    }
     let unclear = match linked.origin {
         Origin::CratesIo => None,
         Origin::Elsewhere => {
@@ -156,12 +163,6 @@ fn of_linked(
     };
     if let Some(reason) = unclear {
         return (Status::UnderInvestigation, reason.to_owned());
-    }
-    if let Some(only) = other_platform(advisory, platform) {
-        return (
-            absent,
-            format!("only {only} has the fault, and the image is for {platform}"),
-        );
     }
     let reach: Vec<&Reach> = policy
         .reach

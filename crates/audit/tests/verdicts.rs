@@ -180,6 +180,12 @@ fn versions_platform_and_origin_decide() {
             "it comes from git",
         ),
         (
+            "forked",
+            "[affected]\nos = [\"windows\"]\n[versions]\npatched = []",
+            "not_affected vulnerable_code_not_present",
+            "only windows has the fault",
+        ),
+        (
             "derive",
             versions,
             "not_affected component_not_present",
@@ -209,13 +215,15 @@ fn a_crate_of_the_workspace_may_be_a_copy_of_the_one_on_crates_io() {
 }
 
 #[test]
-fn a_crate_of_the_workspace_is_passed_over_if_its_version_has_no_fault() {
+fn a_crate_of_the_workspace_is_passed_over_if_version_or_platform_has_no_fault() {
     let scene = Scene::new();
     let patched = "[versions]\npatched = [\">=0.1\"]";
+    let windows = "[affected]\nos = [\"windows\"]\n[versions]\npatched = []";
     let report = scene.judge(
         &[
             ("RUSTSEC-2099-0001", "own", patched),
             ("RUSTSEC-2099-0002", "app", "[versions]\npatched = []"),
+            ("RUSTSEC-2099-0003", "own", windows),
         ],
         "",
     );
