@@ -36,8 +36,8 @@ let
       builtins.substring (code - 32) 1 ascii
     else
       throw (
-        "Cargo.lock names the branch or tag \"${text}\", and Nix can fetch none whose name has "
-        + "other characters than ASCII's printable ones: use `rev` for this dependency"
+        "Cargo.lock names the branch or tag \"${text}\", whose name is not printable ASCII, "
+        + "so Nix can't fetch it: use `rev`"
       );
   decode =
     part:

@@ -29,7 +29,8 @@ const core = `{"apiVersion": "v1", "kind": "Config", "current-context": "none",
 "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:9"}}],
 "contexts": [{"name": "none", "context": {"cluster": "none"}}]}`
 
-// documents say that there is a core API, which kubectl wants for lists. Its one kind has no objects.
+// documents say that there is a core API, which kubectl wants for lists. Its one kind has no
+// objects.
 var documents = map[string]string{
 	"/api": `{"kind": "APIVersions", "versions": ["v1"]}`,
 	"/api/v1": `{"kind": "APIResourceList", "groupVersion": "v1", "resources": [{

@@ -31,8 +31,8 @@ pub(super) fn stages(
 }
 
 /// Returns directories, links, charts, and texts that no heredoc can hold, which no Dockerfile
-/// instruction makes, by parent directory. Each parent is copied separately: copying a whole tree would also replace the image's
-/// own directories on the way, and their modes.
+/// instruction makes, by parent directory. Each parent is copied separately: copying a whole tree
+/// would also replace the image's own directories on the way, and their modes.
 fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     let mut staged: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for source in special_directories(image)
