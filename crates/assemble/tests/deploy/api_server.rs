@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crateyard_nix::process::end_with_parent;
 use crateyard_testing::need;
 use serde_json::{Value, json};
 
@@ -70,7 +71,7 @@ metadata: {name: second, namespace: elsewhere}
 spec: {containers: [{name: other, image: crateyard://other}]}
 ";
 
-/// The server and its etcd, which end with it.
+/// The server and its etcd. They end with this value, or with the thread of a test that is killed.
 struct Server {
     children: Vec<Child>,
     directory: tempfile::TempDir,
@@ -85,9 +86,12 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// Finds free ports. It holds each until it has all, so that they differ.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap().port())
 }
 
 #[track_caller]
@@ -106,7 +110,7 @@ impl Server {
             children: Vec::new(),
             directory: tempfile::tempdir().unwrap(),
         };
-        let [client, peer, port] = [(); 3].map(|()| free_port());
+        let [client, peer, port] = free_ports();
         let [client_url, peer_url] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
         let data = server.directory.path().join("etcd").display().to_string();
         server.spawn(
@@ -152,10 +156,12 @@ impl Server {
         let mut command = Command::new(program);
         command.args(arguments).stdout(Stdio::null());
         command.stderr(fs::File::create(log).unwrap());
+        end_with_parent(&mut command);
         self.children.push(command.spawn().unwrap());
     }
 
-    /// Whether a key was ever written into etcd, by its log of writes, which holds keys as they are.
+    /// Whether a key was ever written into etcd, by its log of writes, which holds keys as they
+    /// are.
     fn wrote(&self, key: &str) -> bool {
         let log = self.directory.path().join("etcd/member/wal");
         let files = fs::read_dir(log).unwrap().flatten();
