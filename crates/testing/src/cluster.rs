@@ -296,36 +296,44 @@ impl Object {
         } else {
             replicas.clone()
         };
-        self.value["status"] = json!({
-            "observedGeneration": self.value["metadata"]["generation"],
-            "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready, "availableReplicas": ready,
-            // Of stateful and daemon sets.
-            "currentRevision": "1", "updateRevision": "1", "desiredNumberScheduled": 1,
-            "updatedNumberScheduled": 1, "numberAvailable": i32::from(!is_broken),
-        });
+        let generation = &self.value["metadata"]["generation"];
+        self.value["status"] = match self.value["kind"].as_str() {
+            Some("DaemonSet") => json!({
+                "observedGeneration": generation, "desiredNumberScheduled": 1,
+                "updatedNumberScheduled": 1, "numberAvailable": i32::from(!is_broken),
+            }),
+            Some("StatefulSet") => json!({
+                "observedGeneration": generation, "replicas": replicas, "readyReplicas": ready,
+                "currentRevision": "1", "updateRevision": "1", "updatedReplicas": replicas,
+            }),
+            Some("Deployment") => json!({
+                "observedGeneration": generation, "replicas": replicas, "readyReplicas": ready,
+                "updatedReplicas": replicas, "availableReplicas": ready,
+            }),
+            _ => return,
+        };
     }
 }
 
 /// Adds the fields that a server fills in.
 fn defaults(object: &mut Value) {
-    if !["DaemonSet", "Deployment", "StatefulSet"]
-        .iter()
-        .any(|kind| object["kind"] == *kind)
-    {
-        return;
-    }
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let strategy = match kind.as_str() {
+        "Deployment" => "strategy",
+        "DaemonSet" | "StatefulSet" => "updateStrategy",
+        _ => return,
+    };
     let mut default = |pointer: [&str; 2], value: Value| {
         let field = &mut object[pointer[0]][pointer[1]];
         if field.is_null() {
             *field = value;
         }
     };
-    default(["spec", "replicas"], json!(1));
+    if kind != "DaemonSet" {
+        default(["spec", "replicas"], json!(1));
+    }
     default(["spec", "revisionHistoryLimit"], json!(10));
-    default(
-        ["spec", "updateStrategy"],
-        json!({ "type": "RollingUpdate" }),
-    );
+    default(["spec", strategy], json!({ "type": "RollingUpdate" }));
     default(
         ["metadata", "uid"],
         json!("00000000-0000-0000-0000-000000000001"),

@@ -72,6 +72,7 @@ fn each_kind_gets_its_images() {
         daemons["spec"]["template"]["spec"]["containers"][0]["image"],
         app
     );
+    assert!(daemons["spec"]["replicas"].is_null());
     let custom = at("/apis/example.org/v1/namespaces/shop/agents/custom");
     assert_eq!(custom["spec"], json!({ "image": app, "fallback": store }));
     assert_eq!(counts(&place.deploy_json(&mapping))["unchanged"], 4);
