@@ -67,36 +67,59 @@ impl Step {
 
 /// Compares the wanted objects with the live ones, and with those that would result (`kubectl apply
 /// --dry-run=server`). The server refuses to change those in `recreate`, so they have no result.
+///
+/// # Errors
+/// When another live object has no result.
 pub fn plan(
     wanted: Vec<Value>,
     live: &[Value],
     would: &[Value],
     recreate: &BTreeSet<Key>,
-) -> Vec<Step> {
+) -> Result<Vec<Step>, String> {
     let find = |all: &[Value], key: &Key| {
         let found = all.iter().find(|one| Key::of(one).as_ref() == Some(key));
         found.cloned()
     };
     let step = |wanted: Value| {
-        let key = Key::of(&wanted)?;
+        let Some(key) = Key::of(&wanted) else {
+            return Ok(None);
+        };
         let live = find(live, &key);
         let recreate = recreate.contains(&key);
         let change = match (&live, find(would, &key)) {
             (None, _) => Change::Create,
             (Some(live), Some(would)) => differences::between(live, &would),
-            // The server has not filled in its defaults, so only the wanted fields count.
-            (Some(live), None) if recreate => {
-                differences::between(&fields::shaped(live, &wanted), &wanted)
+            (Some(live), None) if recreate => of_refused(live, &wanted),
+            (Some(_), None) => {
+                return Err(format!(
+                    "the server does not say what {key} would be, so it can't be compared\n  \
+                     try: the command again, or kubectl apply --server-side --dry-run=server"
+                ));
             }
-            (Some(_), None) => Change::None,
         };
-        Some(Step {
+        Ok(Some(Step {
             key,
             change,
             wanted,
             live,
             recreate,
-        })
+        }))
     };
-    wanted.into_iter().filter_map(step).collect()
+    wanted
+        .into_iter()
+        .filter_map(|wanted| step(wanted).transpose())
+        .collect()
+}
+
+/// Compares a job with one that the server refuses to change it to. The server has not filled in
+/// its defaults, so only the applied fields count. Because of the refusal, the two differ in any
+/// case.
+fn of_refused(live: &Value, wanted: &Value) -> Change {
+    match differences::between(&record::previous(live, wanted), wanted) {
+        Change::None => Change::Update {
+            images: Vec::new(),
+            fields: vec!["spec.template".to_owned()],
+        },
+        change => change,
+    }
 }

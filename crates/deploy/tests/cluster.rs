@@ -55,7 +55,7 @@ fn what_the_server_adds_is_no_difference() {
     let mut would = live.clone();
     would["metadata"]["managedFields"] = json!([]);
     would["metadata"]["resourceVersion"] = json!("9");
-    let steps = plan(vec![deployment("app:1")], &[live], &[would], &none());
+    let steps = plan(vec![deployment("app:1")], &[live], &[would], &none()).unwrap();
     assert_eq!(steps[0].change, Change::None);
 }
 
@@ -64,7 +64,7 @@ fn images_and_other_fields_are_told_apart() {
     let live = served("app:1", "2026-01-01T00:00:00Z");
     let mut would = served("app:2", "2026-01-01T00:00:00Z");
     would["spec"]["replicas"] = json!(3);
-    let steps = plan(vec![deployment("app:2")], &[live], &[would], &none());
+    let steps = plan(vec![deployment("app:2")], &[live], &[would], &none()).unwrap();
     let Change::Update { images, fields } = &steps[0].change else {
         panic!("{:?}", steps[0].change);
     };
@@ -75,7 +75,7 @@ fn images_and_other_fields_are_told_apart() {
     );
     assert_eq!(images[0].after, "app:2");
     assert_eq!(fields, &["spec.replicas"]);
-    let missing = plan(vec![deployment("app:2")], &[], &[], &none());
+    let missing = plan(vec![deployment("app:2")], &[], &[], &none()).unwrap();
     assert_eq!(missing[0].change, Change::Create);
 }
 
@@ -146,4 +146,48 @@ fn objects_come_as_lists_and_as_streams() {
     let key = Key::of(&deployment("a")).unwrap();
     assert_eq!(key.to_string(), "deployment/app in shop");
     assert_eq!(key.resource(), "deployment.apps/app");
+}
+
+#[test]
+fn an_object_without_an_answer_of_the_server_is_an_error() {
+    let live = served("app:1", "2026-01-01T00:00:00Z");
+    let error = plan(vec![deployment("app:2")], &[live], &[], &none()).unwrap_err();
+    assert!(error.contains("deployment/app in shop"), "{error}");
+}
+
+#[test]
+fn a_refused_job_always_changes() {
+    // Another manager applied it, so nothing records that it had a command.
+    let job = |container: Value| {
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "migrate" },
+            "spec": { "template": { "spec": { "containers": [container] } } },
+        })
+    };
+    let live = job(json!({ "name": "run", "image": "app:1", "command": ["migrate"] }));
+    let wanted = job(json!({ "name": "run", "image": "app:1" }));
+    let refused = Key::of(&live).into_iter().collect();
+    let steps = plan(vec![wanted], &[live], &[], &refused).unwrap();
+    let Change::Update { fields, .. } = &steps[0].change else {
+        panic!("{:?}", steps[0].change);
+    };
+    assert_eq!(fields, &["spec.template"]);
+    assert!(steps[0].recreate);
+}
+
+#[test]
+fn only_the_core_groups_namespaces_come_first() {
+    let object = |version: &str, kind: &str| json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "shop" } });
+    let ordered = cluster::in_order(vec![
+        object("example.org/v1", "Namespace"),
+        object("v1", "Secret"),
+        object("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        object("v1", "Namespace"),
+    ]);
+    let versions = ordered.iter().map(|object| object["apiVersion"].as_str());
+    let versions: Vec<&str> = versions.flatten().collect();
+    assert_eq!(
+        versions,
+        ["v1", "apiextensions.k8s.io/v1", "example.org/v1", "v1"]
+    );
 }

@@ -31,11 +31,14 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String], recreate: bool) -> Resul
             clean(&unnamed["kind"].to_string())
         );
     }
-    expect_once(&wanted).map_err(|error| anyhow!(clean_log(&error).into_owned()))?;
+    expect_once(&wanted).map_err(cleaned)?;
     let live = kubectl.live(&list(&wanted))?;
-    let new: BTreeSet<String> = of_kind(&wanted, "Namespace")
-        .filter(|space| live_of(space, &live).is_none())
-        .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
+    let new: BTreeSet<String> = wanted
+        .iter()
+        .filter(|object| live_of(object, &live).is_none())
+        .filter_map(Key::of)
+        .filter(Key::is_namespace)
+        .map(|key| key.name)
         .collect();
     // The server can judge no object in a namespace that this run creates.
     let can_judge = |object: &&Value| {
@@ -50,11 +53,11 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String], recreate: bool) -> Resul
         }
     });
     let (would, recreated) = would(kubectl, &asked.collect::<Vec<_>>(), &live, recreate)?;
-    Ok(plan(wanted, &live, &would, &recreated))
+    plan(wanted, &live, &would, &recreated).map_err(cleaned)
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    objects.iter().filter(move |object| object["kind"] == kind)
+fn cleaned(error: String) -> anyhow::Error {
+    anyhow!(clean_log(&error).into_owned())
 }
 
 /// Returns the cluster's copy of an object.
@@ -300,7 +303,7 @@ pub fn back(kubectl: &Kubectl, manifests: &[String], recreate: bool) -> Result<O
     let live: Vec<Value> = kept.iter().map(|one| one.live.clone()).collect();
     let previous = kept.into_iter().filter_map(|one| one.previous).collect();
     Ok(Some(Back {
-        steps: plan(previous, &live, &would, &recreated),
+        steps: plan(previous, &live, &would, &recreated).map_err(cleaned)?,
         staying: staying.into_iter().map(|one| one.key).collect(),
     }))
 }

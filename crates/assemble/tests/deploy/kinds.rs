@@ -4,7 +4,7 @@ use crateyard_testing::need;
 use serde_json::json;
 
 use super::counts;
-use super::place::{Place, service};
+use super::place::{Place, deployment, service};
 
 /// Every place in which objects of these kinds have images: several containers, init containers,
 /// one image twice, a list, a custom resource with a name of the mapping, and templates of
@@ -186,4 +186,21 @@ fn a_namespace_comes_before_what_is_in_it() {
     );
     assert_eq!(counts(&place.deploy_json(&[]))["created"], 3);
     assert_eq!(place.cluster.written()[0], "/api/v1/namespaces/shop");
+}
+
+#[test]
+fn only_a_namespace_of_the_core_group_holds_objects() {
+    need!("other kinds of namespaces", "docker-registry", "kubectl");
+    let mut place = Place::new(&["app"]);
+    place.write("manifests/app.yaml", &service("app"));
+    place.deploy(&[]);
+    let other = "apiVersion: example.org/v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    place.write("manifests/z.yaml", other);
+    place.build("app", 63);
+    place.cluster.written();
+    let said = counts(&place.deploy_json(&[]));
+    assert_eq!((said["updated"], said["created"]), (1, 1));
+    let own = "/apis/example.org/v1/namespaces/shop/spaces/shop";
+    assert_eq!(place.cluster.written(), [deployment("app").as_str(), own]);
+    assert_eq!(place.running("app"), place.reference("app"));
 }

@@ -44,6 +44,11 @@ impl Key {
         }
     }
 
+    /// Whether the object is a namespace of the cluster, and not another group's kind of that name.
+    pub fn is_namespace(&self) -> bool {
+        self.group.is_empty() && self.kind == "Namespace"
+    }
+
     /// Whether the object is a job, whose template no server changes.
     pub fn is_job(&self) -> bool {
         self.group == "batch" && self.kind == "Job"
@@ -84,13 +89,20 @@ pub fn objects(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     Ok(found)
 }
 
-/// Kinds that other objects need before a server accepts them.
-const FIRST: [&str; 2] = ["Namespace", "CustomResourceDefinition"];
+/// Groups and kinds that other objects need before a server accepts them.
+const FIRST: [(&str, &str); 2] = [
+    ("", "Namespace"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+];
 
 /// Puts the objects that others need first: namespaces, and definitions of kinds. All others keep
 /// their order.
 pub fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
-    let rank = |object: &Value| FIRST.iter().position(|kind| object["kind"] == *kind);
+    let rank = |object: &Value| {
+        let key = Key::of(object)?;
+        let own = (key.group.as_str(), key.kind.as_str());
+        FIRST.iter().position(|first| *first == own)
+    };
     objects.sort_by_key(|object| rank(object).unwrap_or(FIRST.len()));
     objects
 }

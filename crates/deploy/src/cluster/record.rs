@@ -64,7 +64,7 @@ pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) ->
 
 /// Returns the object as it was applied before. If another manager applied it, returns the current
 /// values of the fields that are applied now.
-fn previous(live: &Value, wanted: &Value) -> Value {
+pub(super) fn previous(live: &Value, wanted: &Value) -> Value {
     without_record(fields::applied(live).unwrap_or_else(|| fields::shaped(live, wanted)))
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 /// Group and version, plural, kind, and whether the objects belong to namespaces. The last group is
-/// that of a custom resource.
-const KINDS: [(&str, &str, &str, bool); 12] = [
+/// that of custom resources. One of its kinds has the name of a kind of the core group.
+const KINDS: [(&str, &str, &str, bool); 13] = [
     ("v1", "configmaps", "ConfigMap", true),
     ("v1", "namespaces", "Namespace", false),
     ("v1", "pods", "Pod", true),
@@ -17,6 +17,7 @@ const KINDS: [(&str, &str, &str, bool); 12] = [
     ("batch/v1", "cronjobs", "CronJob", true),
     ("batch/v1", "jobs", "Job", true),
     ("example.org/v1", "agents", "Agent", true),
+    ("example.org/v1", "spaces", "Namespace", true),
 ];
 
 /// The groups of the kinds, without the core group.
