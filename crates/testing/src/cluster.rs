@@ -20,6 +20,8 @@ use apply::{Conflict, Sets};
 
 /// An image whose name contains this text never starts.
 pub const BROKEN: &str = "broken";
+/// The size of a template in the message about it, in bytes.
+const LONG_VALUE: usize = 8 << 10;
 
 /// The stand-in.
 pub struct Cluster {
@@ -155,19 +157,25 @@ impl State {
             let message = format!("namespaces {space:?} not found");
             return Some(status(404, "NotFound", &message));
         }
-        let refuse = |reason: &str| {
-            let message = format!("{} {name} is invalid: {reason}", config["kind"]);
-            Some(status(422, "Invalid", &message))
-        };
-        let replicas = &config["spec"]["replicas"];
-        if replicas.as_i64().is_some_and(|number| number < 0) {
-            return refuse("spec.replicas: must be greater than or equal to 0");
+        let mut reasons = Vec::new();
+        for number in ["parallelism", "replicas"] {
+            let is_negative = |number: i64| number < 0;
+            if config["spec"][number].as_i64().is_some_and(is_negative) {
+                let reason = "must be greater than or equal to 0";
+                reasons.push(format!("spec.{number}: Invalid value: {reason}"));
+            }
         }
         let template = |object: &Value| object["spec"]["template"].clone();
         if config["kind"] == "Job" && !before.is_null() && template(before) != template(config) {
-            return refuse("spec.template: Invalid value: {}: field is immutable");
+            // Servers print the whole template, which is long.
+            let value = "x".repeat(LONG_VALUE);
+            reasons.push(format!(
+                "spec.template: Invalid value: {{{value}}}: field is immutable"
+            ));
         }
-        None
+        let reasons = reasons.join(", ");
+        let message = format!("{} {name} is invalid: {reasons}", config["kind"]);
+        (!reasons.is_empty()).then(|| status(422, "Invalid", &message))
     }
 
     fn patch(

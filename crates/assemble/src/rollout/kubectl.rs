@@ -2,6 +2,7 @@
 //! kubeconfig work as usual, and there is no second client to configure.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -136,9 +137,7 @@ impl Kubectl {
         // have the option.
         let asked = [&arguments[..], &["--show-managed-fields"]].concat();
         match self.objects(&asked, list) {
-            Err(error) if error.to_string().contains("unknown flag") => {
-                self.objects(&arguments, list)
-            }
+            Err(error) if says(&error, "unknown flag: ") => self.objects(&arguments, list),
             result => result,
         }
     }
@@ -179,7 +178,7 @@ impl Kubectl {
     /// Runs kubectl, and returns its output.
     ///
     /// # Errors
-    /// When kubectl is not installed or fails. The error quotes its message.
+    /// When kubectl is not installed or fails. In the second case, the error is [`Failed`].
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let words = arguments.iter().map(OsString::from);
         let command = duct::cmd(&self.program, words.chain(self.options.iter().cloned()))
@@ -214,11 +213,47 @@ impl Kubectl {
             return Ok(text);
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = clean_log(said.trim());
-        bail!(
-            "kubectl {} failed: {}",
-            arguments[0],
-            shortened(&said, MAX_SAID)
-        );
+        Err(Failed {
+            command: arguments[0].to_owned(),
+            said: clean_log(said.trim()).into_owned(),
+        }
+        .into())
     }
+}
+
+/// kubectl failed, or the cluster refused.
+#[derive(Debug)]
+pub struct Failed {
+    /// The command of kubectl, such as `apply`.
+    command: String,
+    /// The whole message. A server writes its reason behind the value that it refuses, which may be
+    /// long.
+    said: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = shortened(&self.said, MAX_SAID);
+        write!(formatter, "kubectl {} failed: {said}", self.command)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Whether kubectl failed with a message that contains a text.
+fn says(error: &anyhow::Error, text: &str) -> bool {
+    let failed = error.downcast_ref::<Failed>();
+    failed.is_some_and(|failed| failed.said.contains(text))
+}
+
+/// Whether the server refuses to change a field of an object that exists.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/>
+pub fn is_immutable(error: &anyhow::Error) -> bool {
+    says(error, ": field is immutable")
+}
+
+/// Whether another manager owns a field that would change.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts>
+pub fn is_conflict(error: &anyhow::Error) -> bool {
+    says(error, "Apply failed with ")
 }

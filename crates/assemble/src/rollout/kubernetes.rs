@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
-use super::kubectl::{ClusterArgs, Kubectl};
+use super::kubectl::{ClusterArgs, Kubectl, is_conflict, is_immutable};
 
 /// The number of digits of the hash that names a deployment.
 const DIGITS: usize = 16;
@@ -128,12 +128,6 @@ fn would(
     Ok((would, keys))
 }
 
-/// Whether the server refuses to change a field of an object that exists.
-/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/>
-fn is_immutable(error: &anyhow::Error) -> bool {
-    error.to_string().contains("immutable")
-}
-
 /// Reads all YAML texts as one stream and each JSON text alone, because kubectl reads a stream
 /// either as YAML or as JSON.
 fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
@@ -150,7 +144,7 @@ fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
 }
 
 fn with_conflicts(error: anyhow::Error) -> anyhow::Error {
-    match error.to_string().contains("conflict") {
+    match is_conflict(&error) {
         true => error.context(
             "another manager owns fields that these manifests set\n  \
              try: leave them out of the manifests, or take them over by --force-conflicts",

@@ -166,6 +166,15 @@ fn a_refused_object_leaves_all_others_as_they_are() {
         &service("web").replace("replicas: 2", "replicas: -1"),
     );
     refused("must be greater than or equal to 0");
+    // The name of an object is no reason.
+    let named = service("web").replace("  name: web\n", "  name: immutable-conflict\n");
+    let named = named.replace("replicas: 2", "replicas: -1");
+    place.write("manifests/web.yaml", &named);
+    let (_, error) = place.expect(false, &["deploy", "-f", "manifests"]);
+    assert!(error.contains("immutable-conflict"), "{error}");
+    for other in ["allows no change", "another manager"] {
+        assert!(!error.contains(other), "{error}");
+    }
     place.write("manifests/web.yaml", &service("app"));
     refused("describe deployment/app in shop twice");
     place.cluster.lacks("stage");
