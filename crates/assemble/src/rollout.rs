@@ -3,6 +3,7 @@
 
 pub mod compose;
 pub mod files;
+mod jobs;
 pub mod kubectl;
 pub mod kubernetes;
 pub mod quadlet;

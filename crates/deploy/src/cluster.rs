@@ -5,6 +5,7 @@
 
 mod differences;
 mod fields;
+mod job;
 mod object;
 mod record;
 mod rollback;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use differences::ImageChange;
+pub use job::{is_finished, under_free_name};
 pub use object::{Key, expect_once, in_order, list, objects, place};
 pub use record::{ANNOTATION, with_kept, with_record};
 pub use rollback::{Restored, rollback};

@@ -29,6 +29,7 @@ Examples:
   assemble deploy                              as deploy.toml says
   assemble deploy --watch                      and again after each edit
   assemble deploy --rollback                   back to before the last deployment
+  assemble deploy --recreate-jobs              deletes and recreates changed, finished jobs
   helm template app ./chart | assemble deploy -f -
   assemble deploy -f compose.yaml              containers of this machine
   assemble deploy -f app.container             Quadlet units of this machine";
@@ -57,7 +58,8 @@ pub struct Args {
     #[arg(long, short)]
     watch: bool,
 
-    /// Delete a finished job whose template would change, with its pods, and create it again
+    /// Delete a finished job whose template would change, with its pods, and create it again; JSON
+    /// has `"change": "recreated"` for it
     #[arg(long)]
     recreate_jobs: bool,
 

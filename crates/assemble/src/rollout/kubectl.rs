@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use crateyard_deploy::cluster::{MANAGER, objects, place};
+use crateyard_deploy::cluster::{Key, MANAGER, objects, place};
 use crateyard_deploy::config::DeployConfig;
 use crateyard_terminal::{clean_log, shortened};
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub struct ClusterArgs {
     #[arg(long)]
     pub force_conflicts: bool,
 
-    /// The time to wait for each rollout, such as 90s or 5m
+    /// The time to wait for each rollout, and for the end of a deleted job, such as 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub timeout: String,
 
@@ -70,6 +70,8 @@ pub struct Kubectl {
     /// would then refuse objects that name another namespace.
     namespace: Option<String>,
     force: bool,
+    /// The time to wait for the end of a deleted object, as kubectl takes it.
+    timeout: String,
 }
 
 impl Kubectl {
@@ -88,6 +90,7 @@ impl Kubectl {
             options,
             namespace: args.namespace.clone(),
             force: args.force_conflicts,
+            timeout: args.timeout.clone(),
         }
     }
 
@@ -158,6 +161,24 @@ impl Kubectl {
     pub fn apply(&self, list: &str) -> Result<()> {
         let arguments = self.apply_arguments(&["-o", "name"]);
         self.run(&arguments, list).map(drop)
+    }
+
+    /// Deletes an object with its pods, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or takes too long.
+    pub fn delete(&self, key: &Key) -> Result<()> {
+        let namespace = format!("--namespace={}", key.namespace);
+        let timeout = format!("--timeout={}", self.timeout);
+        let resource = key.resource();
+        let arguments = [
+            "delete",
+            &resource,
+            &namespace,
+            "--ignore-not-found",
+            &timeout,
+        ];
+        self.run(&arguments, "").map(drop)
     }
 
     fn apply_arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {

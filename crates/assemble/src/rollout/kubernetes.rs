@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
+use super::jobs;
 use super::kubectl::{ClusterArgs, Kubectl, is_conflict, is_immutable};
 
 /// The number of digits of the hash that names a deployment.
@@ -84,48 +85,32 @@ fn would(
         Err(error) if is_immutable(&error) => error,
         Err(error) => return Err(with_conflicts(error)),
     };
-    let is_refused = |object: &&Value| {
-        let is_job = Key::of(object).is_some_and(|key| key.is_job());
-        is_job
-            && kubectl
-                .would(&list([*object]))
-                .is_err_and(|error| is_immutable(&error))
-    };
-    let refused: Vec<&Value> = asked.iter().filter(is_refused).collect();
-    let Some(first) = refused.first().and_then(|job| Key::of(job)) else {
+    let refused = jobs::refused(kubectl, asked);
+    let Some((first, _)) = refused.first_key_value() else {
         return Err(error.context(
             "the server allows no change of a field\n  \
              try: undo the change, or delete the object by kubectl and deploy again",
         ));
     };
-    let name = clean(&first.to_string()).into_owned();
     if !recreate {
         bail!(
-            "no server changes the template of a job, and that of {name} would be another\n  try: \
-             --recreate-jobs, which deletes the job with its pods and creates it again"
+            "no server changes the template of a job, and that of {} would be another\n  try: \
+             --recreate-jobs, which deletes the job with its pods and creates it again",
+            clean(&first.to_string())
         );
     }
-    for job in &refused {
-        let active =
-            live_of(job, live).is_some_and(|job| job["status"]["active"].as_u64() > Some(0));
-        if let (true, Some(key)) = (active, Key::of(job)) {
-            bail!(
-                "{} is still running, so it is not created anew\n  try: wait for its end, or \
-                 delete it by kubectl",
-                clean(&key.to_string())
-            );
-        }
+    for (key, job) in &refused {
+        jobs::expect_replaceable(kubectl, key, job, live_of(job, live))?;
     }
-    let keys: BTreeSet<Key> = refused.into_iter().filter_map(Key::of).collect();
     let others: Vec<&Value> = asked
         .iter()
-        .filter(|object| Key::of(object).is_none_or(|key| !keys.contains(&key)))
+        .filter(|object| Key::of(object).is_none_or(|key| !refused.contains_key(&key)))
         .collect();
     let would = match others.is_empty() {
         true => Vec::new(),
         false => kubectl.would(&list(others)).map_err(with_conflicts)?,
     };
-    Ok((would, keys))
+    Ok((would, refused.into_keys().collect()))
 }
 
 /// Reads all YAML texts as one stream and each JSON text alone, because kubectl reads a stream
@@ -171,9 +156,7 @@ pub fn apply(kubectl: &Kubectl, steps: &[Step]) -> Result<()> {
         .map(|step| with_record(step.wanted.clone(), step.live.as_ref(), &deployment))
         .collect();
     for step in changed.iter().filter(|step| step.recreate) {
-        let (resource, namespace) = (step.key.resource(), &step.key.namespace);
-        let namespace = format!("--namespace={namespace}");
-        kubectl.run(&["delete", &resource, &namespace, "--ignore-not-found"], "")?;
+        kubectl.delete(&step.key)?;
     }
     kubectl.apply(&list(&objects)).map_err(with_conflicts)
 }

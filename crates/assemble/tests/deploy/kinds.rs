@@ -4,7 +4,7 @@ use crateyard_testing::need;
 use serde_json::json;
 
 use super::counts;
-use super::place::{Place, deployment, service};
+use super::place::{Host, Place, deployment, service};
 
 /// Every place in which objects of these kinds have images: several containers, init containers,
 /// one image twice, a list, a custom resource with a name of the mapping, and templates of
@@ -107,6 +107,16 @@ metadata: {name: migrate}
 spec: {template: {spec: {restartPolicy: Never, containers: [{name: run, image: crateyard://app}]}}}
 ";
 
+const MIGRATE: &str = "/apis/batch/v1/namespaces/shop/jobs/migrate";
+
+impl Place {
+    /// Sets the condition of a job, as its controller does.
+    fn report(&self, path: &str, kind: &str) {
+        let condition = json!([{ "type": kind, "status": "True" }]);
+        self.cluster.report(path, "conditions", condition);
+    }
+}
+
 #[test]
 fn a_job_is_created_anew_only_if_that_is_asked_for() {
     need!("jobs", "docker-registry", "kubectl");
@@ -118,7 +128,7 @@ fn a_job_is_created_anew_only_if_that_is_asked_for() {
     place.build("app", 60);
     place.build("web", 61);
     place.cluster.written();
-    let path = "/apis/batch/v1/namespaces/shop/jobs/migrate";
+    let path = MIGRATE;
     let image = |place: &Place| {
         let job = place.cluster.get(path).unwrap();
         job["spec"]["template"]["spec"]["containers"][0]["image"].clone()
@@ -130,9 +140,17 @@ fn a_job_is_created_anew_only_if_that_is_asked_for() {
         assert_eq!(place.cluster.written(), [""; 0]);
     };
     refused(&[], "--recreate-jobs");
+    // Not yet observed, running, between two tries, and suspended.
+    let unfinished = "job/migrate in shop has not finished";
+    refused(&["--recreate-jobs"], unfinished);
     place.cluster.report(path, "active", json!(1));
-    refused(&["--recreate-jobs"], "job/migrate in shop is still running");
+    refused(&["--recreate-jobs"], unfinished);
     place.cluster.report(path, "active", json!(0));
+    place.cluster.report(path, "failed", json!(1));
+    refused(&["--recreate-jobs"], unfinished);
+    place.report(path, "Suspended");
+    refused(&["--recreate-jobs"], unfinished);
+    place.report(path, "Failed");
 
     let plan = place.deploy(&["--recreate-jobs", "--dry-run"]);
     let wanted = format!(
@@ -142,12 +160,72 @@ fn a_job_is_created_anew_only_if_that_is_asked_for() {
     assert!(plan.contains(&wanted), "{plan}");
     assert!(plan.contains("would update deployment/web"), "{plan}");
     assert_eq!(place.cluster.written(), [""; 0]);
-    place.deploy(&["--recreate-jobs"]);
+    let said = place.deploy_json(&["--recreate-jobs"]);
+    assert_eq!(counts(&said)["recreated"], 1, "{said}");
     assert_eq!(image(&place), place.reference("app"));
     let again = counts(&place.deploy_json(&["--recreate-jobs"]));
     assert_eq!(again["unchanged"], 3);
+    place.report(path, "Complete");
     place.deploy(&["--rollback", "--recreate-jobs"]);
     assert_eq!(image(&place), before);
+}
+
+#[test]
+fn a_refused_job_is_never_unchanged() {
+    need!("removed fields of jobs", "docker-registry", "kubectl");
+    let place = Place::new(&["app"]);
+    let image = "image: crateyard://app";
+    let with_command = JOB.replace(image, &format!("{image}, command: [migrate]"));
+    place.write("manifests/job.yaml", &with_command);
+    place.deploy(&[]);
+    place.report(MIGRATE, "Complete");
+    place.write("manifests/job.yaml", JOB);
+    let plan = place.deploy(&["--recreate-jobs", "--dry-run"]);
+    let field = "spec.template.spec.containers[run].command";
+    assert!(
+        plan.contains("would recreate job/migrate in shop\n") && plan.contains(field),
+        "{plan}"
+    );
+    place.deploy(&["--recreate-jobs"]);
+    let job = place.cluster.get(MIGRATE).unwrap();
+    assert!(job["spec"]["template"]["spec"]["containers"][0]["command"].is_null());
+    assert_eq!(
+        counts(&place.deploy_json(&["--recreate-jobs"]))["unchanged"],
+        1
+    );
+}
+
+#[test]
+fn a_job_is_deleted_only_if_the_server_accepts_the_next_one() {
+    need!("refused jobs", "docker-registry", "kubectl");
+    let script = "echo \"$*\" >> CALLS\nPATH=${PATH#*:}\nexec kubectl \"$@\"";
+    let mut host = Host::new(&["app"], "kubectl", script);
+    host.place.write("manifests/job.yaml", JOB);
+    host.deploy(&[]);
+    host.place.report(MIGRATE, "Failed");
+    host.place.build("app", 62);
+    host.place.cluster.written();
+    let wrong = JOB.replace("spec: {template", "spec: {parallelism: -1, template");
+    host.place.write("manifests/job.yaml", &wrong);
+    let (calls, error) = host.say(false, &["--recreate-jobs"]);
+    for wanted in [
+        "job/migrate in shop stays as it is",
+        "migrate-anew",
+        "must be greater than or equal to 0",
+    ] {
+        assert!(error.contains(wanted), "{error}");
+    }
+    assert!(!calls.contains("delete"), "{calls}");
+    assert_eq!(host.place.cluster.written(), [""; 0]);
+
+    host.place.write("manifests/job.yaml", JOB);
+    let calls = host.deploy(&["--recreate-jobs", "--timeout", "90s"]);
+    let deletes = calls.lines().filter(|call| call.starts_with("delete "));
+    let deletes: Vec<&str> = deletes.collect();
+    assert_eq!(deletes.len(), 1, "{calls}");
+    assert!(deletes[0].contains("job.batch/migrate --namespace=shop"));
+    assert!(deletes[0].contains("--timeout=90s"), "{calls}");
+    assert_eq!(host.place.cluster.written(), [MIGRATE, MIGRATE]);
 }
 
 #[test]
