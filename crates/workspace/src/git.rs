@@ -3,6 +3,7 @@
 //! The repository may be somebody else's, so no program that its configuration names is run.
 
 use anyhow::{Context, Result, bail, ensure};
+use crateyard_spec::repository_owner;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -103,11 +104,11 @@ impl GitRepository {
         paths.map(|(_, path)| path.trim().to_owned()).collect()
     }
 
-    /// Returns the owner of the repository that this one was cloned from, by its address:
-    /// `https://HOST/OWNER/…` or `HOST:OWNER/…`.
+    /// Returns the owner of the repository that this one was cloned from, by its address
+    /// ([`repository_owner`]).
     pub fn owner(&self) -> Option<String> {
         let url = self.git(&["config", "--get", "remote.origin.url"])?;
-        owner_in(url.trim()).map(str::to_owned)
+        repository_owner(url.trim()).map(str::to_owned)
     }
 
     /// Returns the paths of tracked symbolic links that have this name, in any directory.
@@ -133,22 +134,6 @@ impl GitRepository {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         output.status.success().then_some(printed)
     }
-}
-
-fn owner_in(url: &str) -> Option<&str> {
-    let path = match url.split_once("://") {
-        Some(("file", _)) => return None,
-        Some((_, rest)) => rest.split_once('/')?.1,
-        // A colon after a slash is part of a path on this machine.
-        None => {
-            url.split_once(':')
-                .filter(|(host, _)| !host.contains('/'))?
-                .1
-        }
-    };
-    let (owner, _) = path.trim_start_matches('/').split_once('/')?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (!owner.is_empty() && owner.chars().all(is_plain)).then_some(owner)
 }
 
 /// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a
@@ -229,27 +214,6 @@ pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_hosts_name_an_owner() {
-        for url in [
-            "https://github.com/team/shop.git",
-            "https://ann:secret@gitlab.example:8443/team/deep/shop",
-            "ssh://git@github.com/team/shop",
-            "git@github.com:team/shop.git",
-        ] {
-            assert_eq!(owner_in(url), Some("team"), "{url}");
-        }
-        for url in [
-            "file:///srv/team/shop",
-            "../team/shop",
-            "/srv/a:b/shop",
-            "host:shop",
-            "",
-        ] {
-            assert_eq!(owner_in(url), None, "{url}");
-        }
-    }
 
     /// A directory of a clone may hold the files of a `.git`. In it, git takes their configuration
     /// for that of the repository.

@@ -2,7 +2,7 @@
 
 use super::super::Subject;
 use crate::spec::{InputsSpec, UnitInput};
-use crateyard_spec::is_crates_io;
+use crateyard_spec::{is_crates_io, repository_owner};
 
 /// A person or an organization. The name is empty if nobody knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
     found.unwrap_or_else(|| match unit.source.as_str() {
         "" => own.clone(),
         git if git.starts_with("git+") => {
-            owner(&git[4..]).unwrap_or_else(|| Party::organization(git))
+            owner(&git[4..]).unwrap_or_else(|| Party::organization(host(&git[4..])))
         }
         source if is_crates_io(source) => Party::organization("crates.io"),
         source => Party::organization(source.split_once('+').map_or(source, |(_, url)| url)),
@@ -112,12 +112,16 @@ pub(super) fn of_image(subject: &Subject<'_>, inputs: &InputsSpec) -> Party {
         .unwrap_or_default()
 }
 
-/// Returns the owner in `https://HOST/OWNER/…`.
 fn owner(repository: &str) -> Option<Party> {
-    let (_, rest) = repository.split_once("://")?;
-    let mut parts = rest.split('/').filter(|part| !part.is_empty());
-    let (host, owner) = (parts.next()?, parts.next());
-    Some(Party::organization(owner.unwrap_or(host)))
+    repository_owner(repository).map(Party::organization)
+}
+
+/// Returns the host in `SCHEME://USER@HOST/…`, or the whole address if it has another form.
+fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map(|(_, rest)| rest);
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    let host = authority.and_then(|it| it.rsplit('@').next());
+    host.filter(|it| !it.is_empty()).unwrap_or(address)
 }
 
 #[cfg(test)]
@@ -147,5 +151,20 @@ mod tests {
             owner("https://github.com/tokio-rs/tokio").unwrap().name,
             "tokio-rs"
         );
+    }
+
+    #[test]
+    fn hosts_are_named_without_users() {
+        for (address, expected) in [
+            ("https://host.example/scm/PROJ/shop.git#01", "host.example"),
+            (
+                "https://ann:secret@host.example:8443/shop",
+                "host.example:8443",
+            ),
+            ("ssh://git@host.example", "host.example"),
+            ("file:///srv/shop", "file:///srv/shop"),
+        ] {
+            assert_eq!(host(address), expected, "{address}");
+        }
     }
 }
