@@ -174,7 +174,7 @@ impl Project {
             targets: Targets {
                 version: crateyard_description::TARGETS_FORMAT,
                 packages,
-                layout: BTreeMap::new(),
+                places: BTreeMap::new(),
             },
         })
     }

@@ -4,7 +4,7 @@ mod node;
 
 use self::node::Node;
 use crate::asks::Asks;
-use crate::layout::PackagePlaces;
+use crate::places::PackagePlaces;
 use crate::record::Record;
 use crate::sources::Packages;
 use crate::{FORMAT, Origin, Package, Plan, Planned, Program, WORKSPACE, recorder};
@@ -38,7 +38,7 @@ pub fn plan(records: &[Record], packages: &Packages) -> Result<Plan> {
         version,
         units,
         programs,
-        layout: PackagePlaces::new(),
+        places: PackagePlaces::new(),
         members: Vec::new(),
     })
 }

@@ -12,9 +12,9 @@ pub mod configuration;
 pub mod git;
 pub mod graph;
 pub mod inherit;
-pub mod layout;
 pub mod machine;
 pub mod pipelining;
+pub mod places;
 pub mod record;
 pub mod recorder;
 pub mod sources;
@@ -55,7 +55,7 @@ pub struct Request {
     pub packages: Vec<FetchedPackage>,
 }
 
-/// A package that the lock pins.
+/// A package of the lock, and where its fetched files are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FetchedPackage {
@@ -83,8 +83,8 @@ pub struct Plan {
     /// The programs that Cargo was asked for.
     pub programs: Vec<Program>,
     /// The directories of the workspace's packages.
-    #[serde(default)]
-    pub layout: layout::PackagePlaces,
+    #[serde(default, rename = "layout")]
+    pub places: places::PackagePlaces,
     /// The packages of the workspace, sorted by directory.
     #[serde(default)]
     pub members: Vec<asks::Member>,

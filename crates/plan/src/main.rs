@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use crateyard_plan::record::DIRECTORY;
 use crateyard_plan::{
-    FORMAT, Request, WORKSPACE, asks, cargo, configuration, graph, layout, machine, pipelining,
+    FORMAT, Request, WORKSPACE, asks, cargo, configuration, graph, machine, pipelining, places,
     recorder, sources, stage, targets,
 };
 use std::path::{Path, PathBuf};
@@ -52,9 +52,9 @@ fn make_plan() -> Result<()> {
     let out = PathBuf::from(variable("out")?);
     std::fs::create_dir_all(&out)?;
     let workspace = cargo::metadata()?;
-    let layout = layout::layout(&workspace, Path::new(WORKSPACE), cargo::metadata_of)?;
+    let places = places::places(&workspace, Path::new(WORKSPACE), cargo::metadata_of)?;
     if request.args.is_empty() {
-        let targets = targets::from_metadata(&workspace, layout)?;
+        let targets = targets::from_metadata(&workspace, places)?;
         return write(&out.join("targets.json"), &targets);
     }
     let packages = sources::Packages::new(&request.packages)?;
@@ -70,7 +70,7 @@ fn make_plan() -> Result<()> {
     let records = cargo::record(&args, &request.env, &packages)?;
     machine::check(&records, &args, &configuration)?;
     let mut plan = graph::plan(&records, &packages)?;
-    plan.layout = layout;
+    plan.places = places;
     plan.members = asks::members(&workspace)?;
     asks::ask(&mut plan)?;
     pipelining::pipeline(&mut plan);

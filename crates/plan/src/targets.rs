@@ -1,6 +1,6 @@
 //! Lists the targets of the workspace, to check a description of images against them.
 
-use crate::layout::PackagePlaces;
+use crate::places::PackagePlaces;
 use anyhow::{Context, Result};
 pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets};
 
@@ -9,7 +9,7 @@ pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets};
 ///
 /// # Errors
 /// Fails if a field is missing.
-pub fn from_metadata(metadata: &serde_json::Value, layout: PackagePlaces) -> Result<Targets> {
+pub fn from_metadata(metadata: &serde_json::Value, places: PackagePlaces) -> Result<Targets> {
     let list = metadata["packages"]
         .as_array()
         .context("cargo metadata names no packages")?;
@@ -19,7 +19,7 @@ pub fn from_metadata(metadata: &serde_json::Value, layout: PackagePlaces) -> Res
     Ok(Targets {
         version,
         packages,
-        layout,
+        places,
     })
 }
 

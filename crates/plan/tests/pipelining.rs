@@ -57,7 +57,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
 fn pipelined(units: Vec<(String, Planned)>) -> Plan {
     let mut plan = Plan {
         version: FORMAT,
-        layout: BTreeMap::new(),
+        places: BTreeMap::new(),
         units: units.into_iter().collect(),
         programs: Vec::new(),
         members: Vec::new(),

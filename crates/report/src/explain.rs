@@ -260,7 +260,7 @@ pub(crate) mod tests {
             version: 1,
             units: units.map(|(key, unit)| (key.to_owned(), unit)).into(),
             programs: vec![program("a"), program("b")],
-            layout: BTreeMap::new(),
+            places: BTreeMap::new(),
             members: Vec::new(),
         }
     }

@@ -17,8 +17,8 @@ pub struct Targets {
     /// The members, sorted by name.
     pub packages: Vec<Package>,
     /// The places of the members, and of packages that are not members.
-    #[serde(default)]
-    pub layout: PackagePlaces,
+    #[serde(default, rename = "layout")]
+    pub places: PackagePlaces,
 }
 
 /// A member of the workspace.

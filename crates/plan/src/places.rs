@@ -9,13 +9,13 @@ use std::path::{Component, Path, PathBuf};
 
 pub use crateyard_spec::targets::{PackagePlace, PackagePlaces, Reach};
 
-/// Returns the layout of the workspace in `root`, from the output of `cargo metadata --no-deps`.
+/// Returns the places of the packages of the workspace in `root`, from the output of `cargo metadata --no-deps`.
 /// `ask` returns the same output for a package that is not a member, by its manifest, or none if
 /// Cargo fails.
 ///
 /// # Errors
 /// Fails if the metadata lacks a field or a directory can't be read.
-pub fn layout(
+pub fn places(
     metadata: &Value,
     root: &Path,
     ask: impl Fn(&Path) -> Option<Value>,
@@ -23,7 +23,7 @@ pub fn layout(
     let packages = packages(metadata, root, ask)?;
     let real = real_directories(root, packages.keys())?;
     let sources: BTreeSet<&Path> = real.values().map(PathBuf::as_path).collect();
-    let mut layout = PackagePlaces::new();
+    let mut places = PackagePlaces::new();
     for (directory, package) in &packages {
         let Some(source) = real.get(directory) else {
             continue;
@@ -41,9 +41,9 @@ pub fn layout(
             source: relative(source, root).unwrap_or_default(),
             reaches: search.found.into_values().collect(),
         };
-        layout.insert(relative(directory, root).unwrap_or_default(), place);
+        places.insert(relative(directory, root).unwrap_or_default(), place);
     }
-    Ok(layout)
+    Ok(places)
 }
 
 /// Returns all packages by directory: the members, and the packages that they reach by `path`.
@@ -321,7 +321,7 @@ mod tests {
 
     fn of(root: &Path, packages: &[Value]) -> PackagePlaces {
         let metadata = serde_json::json!({ "packages": packages });
-        layout(&metadata, root, |_| None).unwrap()
+        places(&metadata, root, |_| None).unwrap()
     }
 
     /// Formats each reach as `PLACE <- SOURCE by BY`.
@@ -419,7 +419,7 @@ mod tests {
             let package = package(directory, "", &[]);
             Some(serde_json::json!({ "packages": [package] }))
         };
-        let found = layout(&metadata, &root, ask).unwrap();
+        let found = places(&metadata, &root, ask).unwrap();
         let directories: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(directories, ["a", "apart", "vendored"]);
     }
