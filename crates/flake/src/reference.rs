@@ -44,54 +44,55 @@ fn of_address(address: &str) -> Option<Map<String, Value>> {
     }
     let (scheme, rest) = address.split_once(':').unwrap_or(("flake", address));
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let parameters = || query.split('&').filter(|parameter| !parameter.is_empty());
-    let mut found = match scheme.split_once('+') {
-        Some(("git" | "hg", inner)) => {
-            let kind = scheme.strip_suffix(inner)?.trim_end_matches('+');
-            let mut found = named(OF_REPOSITORIES, parameters())?;
-            found.insert("url".into(), format!("{inner}:{place}").into());
-            found.insert("type".into(), kind.into());
-            return Some(found);
+    match scheme.split_once('+').unwrap_or(("", scheme)) {
+        (kind @ ("git" | "hg"), inner) => {
+            let mut found = named(OF_REPOSITORIES, query)?;
+            found.extend(of_type(kind, "url", &format!("{inner}:{place}")));
+            Some(found)
         }
-        None if HOSTS.contains(&scheme) => {
-            let mut found = named(OF_HOSTS, parameters())?;
-            found.insert("type".into(), scheme.into());
-            found
+        ("", host) if HOSTS.contains(&host) => {
+            let mut found = named(OF_HOSTS, query)?;
+            found.insert("type".into(), host.into());
+            add_words(&mut found, &["owner", "repo"], place);
+            Some(found)
         }
-        None if scheme == "flake" && query.is_empty() => {
-            Map::from_iter([("type".into(), "indirect".into())])
+        ("", "flake") if query.is_empty() => {
+            let mut found = Map::from_iter([("type".into(), "indirect".into())]);
+            add_words(&mut found, &["id"], place);
+            Some(found)
         }
-        None if scheme == "path" && query.is_empty() => {
-            let all = [("type", "path"), ("path", place)];
-            return Some(
-                all.map(|(name, value)| (name.into(), value.into()))
-                    .into_iter()
-                    .collect(),
-            );
+        ("", "path") if query.is_empty() => Some(of_type("path", "path", place)),
+        ("" | "tarball", "http" | "https" | "file") => {
+            of_archive("tarball", address.trim_start_matches("tarball+"), query)
         }
-        other => {
-            let kind = other.map_or("tarball", |(kind, _)| kind);
-            let names = parameters().map(|text| text.split('=').next().unwrap_or_default());
-            let is_plain = names.into_iter().all(|name| !OF_ARCHIVES.contains(&name));
-            let url = address.strip_prefix(&format!("{kind}+")).unwrap_or(address);
-            let all = [("type", kind), ("url", url)];
-            let all = all
-                .map(|(name, value)| (name.into(), value.into()))
-                .into_iter();
-            return is_plain.then(|| all.collect());
+        ("file", "http" | "https" | "file") => {
+            of_archive("file", address.trim_start_matches("file+"), query)
         }
-    };
-    let parts: &[&str] = if scheme == "flake" {
-        &["id"]
-    } else {
-        &["owner", "repo"]
-    };
-    let mut words = place.split('/').filter(|word| !word.is_empty());
+        _ => None,
+    }
+}
+
+/// Returns the attributes of a file on the network or on this machine, which keeps the parameters
+/// in its address.
+fn of_archive(kind: &str, url: &str, query: &str) -> Option<Map<String, Value>> {
+    let mut names = parameters(query).map(|text| text.split('=').next().unwrap_or_default());
+    let is_plain = names.all(|name| !OF_ARCHIVES.contains(&name));
+    is_plain.then(|| of_type(kind, "url", url))
+}
+
+/// Returns a reference of two attributes: its type and its place.
+fn of_type(kind: &str, attribute: &str, place: &str) -> Map<String, Value> {
+    let all = [("type", kind), (attribute, place)];
+    Map::from_iter(all.map(|(name, value)| (name.to_owned(), value.into())))
+}
+
+/// Adds the parts of a path such as `OWNER/REPO/main`: the named ones, then the version.
+fn add_words(found: &mut Map<String, Value>, parts: &[&str], path: &str) {
+    let mut words = path.split('/').filter(|word| !word.is_empty());
     for (part, word) in parts.iter().zip(&mut words) {
         found.insert((*part).into(), word.into());
     }
-    add_version(&mut found, words.collect());
-    Some(found)
+    add_version(found, words.collect());
 }
 
 /// Adds the branch, tag or commit at the end of a path.
@@ -107,17 +108,18 @@ fn add_version(found: &mut Map<String, Value>, mut words: Vec<&str>) {
 }
 
 /// Reads parameters (`ref=main`) as attributes. Returns `None` if there are others than `known`.
-fn named<'a, const N: usize>(
-    known: [&str; N],
-    parameters: impl Iterator<Item = &'a str>,
-) -> Option<Map<String, Value>> {
-    let read = |parameter: &'a str| {
+fn named<const N: usize>(known: [&str; N], query: &str) -> Option<Map<String, Value>> {
+    let read = |parameter: &str| {
         let (name, value) = parameter.split_once('=')?;
         known
             .contains(&name)
             .then(|| (name.to_owned(), value.into()))
     };
-    parameters.map(read).collect()
+    parameters(query).map(read).collect()
+}
+
+fn parameters(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').filter(|parameter| !parameter.is_empty())
 }
 
 #[cfg(test)]
@@ -174,7 +176,16 @@ mod tests {
                 "file+https://h/a",
                 json!({ "type": "file", "url": "https://h/a" }),
             ),
+            (
+                "tarball+https://h/a",
+                json!({ "type": "tarball", "url": "https://h/a" }),
+            ),
+            (
+                "hg+https://h/a",
+                json!({ "type": "hg", "url": "https://h/a" }),
+            ),
             ("path:/a", json!({ "type": "path", "path": "/a" })),
+            ("path:./a", json!({ "type": "path", "path": "./a" })),
         ] {
             assert_eq!(
                 of(json!({ "url": address, "flake": true })),
@@ -199,10 +210,14 @@ mod tests {
             "https://h/a.tar.gz?narHash=b",
             "github:a/b?submodules",
             "path:/a?lastModified=1",
+            "path:/a?x=1",
+            "flake:a?x=1",
+            "tarball+https://h/a?rev=b",
+            "file+ftp://h/a",
+            "s3://h/a",
+            "git:h/a",
         ] {
-            let read = of(json!({ "url": address }));
-            let is_exact = read.is_some_and(|it| it["type"] != "tarball");
-            assert!(!is_exact, "{address}");
+            assert_eq!(of(json!({ "url": address })), None, "{address}");
         }
     }
 }
