@@ -254,6 +254,14 @@ fn unlocked() -> Result<()> {
         )
     };
     let place = letters.to_string();
+    let reader =
+        format!("{{ inputs.v = {{ url = \"{path}\"; flake = false; }}; outputs = _: {{ }}; }}\n");
+    scene.write("sub/flake.nix", &reader)?;
+    fs::create_dir(scene.path("evil"))?;
+    fs::write(scene.path("evil/flake.nix"), &reader)?;
+    commit_all(&scene.path("evil"))?;
+    let evil = format!("git+file://{}", scene.path("evil").display());
+    let overridden = overridden(evil.trim_start_matches("git+"));
     let ways = [
         ("not in the lock", input(&path), None),
         ("another hash", input(&path), Some(lock(&place, &place))),
@@ -273,6 +281,28 @@ fn unlocked() -> Result<()> {
             Some(lock(&place, "./text.nix")),
         ),
         ("through a link", input("path:./link/letters"), None),
+        // There, Nix starts from the copy of the workspace in the store.
+        (
+            "a way out of the store",
+            input("path:./../../../../victim/letters"),
+            Some(lock("./nowhere", "./text.nix")),
+        ),
+        (
+            "a link out of the store",
+            input("path:./astray/victim/letters"),
+            Some(lock("./nowhere", "./text.nix")),
+        ),
+        // Nix would read this flake, and copy the directories that are its inputs.
+        (
+            "a flake of the repository",
+            "inputs.a.url = \"path:./sub\";".to_owned(),
+            Some(lock("./nowhere", "./sub")),
+        ),
+        (
+            "a flake of the repository, by a path that no lock has",
+            "inputs.a.url = \"./sub\";".to_owned(),
+            Some(lock("./sub", "./sub")),
+        ),
         (
             "a path that looks like a name",
             input(&format!("a{}{letters}", "/..".repeat(20))),
@@ -289,8 +319,22 @@ fn unlocked() -> Result<()> {
             format!("inputs.a = {{ url = \"github:a/b\"; inputs.c.url = \"{path}\"; }};"),
             Some(lock("/nowhere", "./text.nix")),
         ),
+        (
+            "overridden by a flake that the lock names",
+            format!("inputs.a = {{ url = \"github:a/b\"; inputs.c.url = \"{evil}\"; }};"),
+            Some(overridden.clone()),
+        ),
+        (
+            "overridden by content that the lock names as a flake",
+            format!(
+                "inputs.a = {{ url = \"github:a/b\"; inputs.c = {{ url = \"{evil}\"; flake = \
+                 false; }}; }};"
+            ),
+            Some(overridden),
+        ),
     ];
     symlink(scene.path("victim"), scene.path("workspace/link"))?;
+    symlink("../../../..", scene.path("workspace/astray"))?;
     for (what, inputs, lock) in ways {
         scene.write("flake.nix", &flake(&inputs, "\"x\""))?;
         let file = scene.path("workspace/flake.lock");
@@ -303,6 +347,8 @@ fn unlocked() -> Result<()> {
         let refused = expect_refused(&output, "this machine");
         let refused = refused.or_else(|_| expect_refused(&output, "outside of the repository"));
         let refused = refused.or_else(|_| expect_refused(&output, "flake.lock does not name"));
+        let refused = refused.or_else(|_| expect_refused(&output, "is overridden by an address"));
+        let refused = refused.or_else(|_| expect_refused(&output, "can't keep in flake.lock"));
         refused.context(what)?;
         ensure!(!scene.store_says(LETTER)?, "{what}: it is in the store");
         ensure!(
@@ -311,6 +357,24 @@ fn unlocked() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Returns a lock with the input `c` of an input `a` from elsewhere.
+fn overridden(url: &str) -> String {
+    let a = r#""type": "github", "owner": "a", "repo": "b""#;
+    let c = format!(r#""type": "git", "url": "{url}""#);
+    let locked = format!(
+        r#""rev": "{}", "narHash": "sha256-{}=", "lastModified": 1"#,
+        "0".repeat(40),
+        "A".repeat(43)
+    );
+    let node = |place: &str| format!(r#""original": {{{place}}}, "locked": {{{place}, {locked}}}"#);
+    format!(
+        r#"{{"root": "root", "version": 7, "nodes": {{"root": {{"inputs": {{"a": "a"}}}},
+        "a": {{"inputs": {{"c": "c"}}, {}}}, "c": {{{}}}}}}}"#,
+        node(a),
+        node(&c)
+    )
 }
 
 /// A file in this machine's own store, which is removed on drop.

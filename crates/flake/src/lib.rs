@@ -27,6 +27,7 @@ mod inputs;
 pub mod isolation;
 mod links;
 mod pinned;
+mod place;
 pub mod plan_lock;
 pub mod programs;
 mod progress;
