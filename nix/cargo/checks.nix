@@ -154,7 +154,7 @@ in
   # The tests' programs, as archives: package name to derivation.
   archives =
     let
-      archiveOf = import ./archive.nix {
+      archiveOf = import ./test-archive.nix {
         inherit cell tree toolchain tested;
         inherit (said) layout;
         nextest = import ./nextest.nix {

@@ -1,4 +1,4 @@
-# Packs the programs of a package's tests with what they read; see archive.nix for the variables.
+# Packs the programs of a package's tests with what they read; see test-archive.nix for the variables.
 # The archive is to be unpacked at the root of a machine, where a test finds everything at the paths
 # that were compiled into it. /tests/run runs all of them.
 set -eu

@@ -56,7 +56,7 @@ let
       run = builtins.head planned.dependencies;
     in
     if script == null then [ ] else [ "${script}=${tested.units.${run}}/files" ];
-  # The input of archive.sh.
+  # The input of test-archive.sh.
   described =
     planned:
     map (place: "program ${place}") (placesOf planned)
@@ -71,7 +71,7 @@ cell {
   name = "${name}-tests";
   roots = toolchain;
   program = "/usr/bin/sh";
-  args = [ "${./archive.sh}" ];
+  args = [ "${./test-archive.sh}" ];
   writable = [ "/archive" ];
   attributes = {
     package = name;
