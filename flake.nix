@@ -1,5 +1,5 @@
 {
-  description = "Container images of Cargo workspaces: a derivation for each unit, a layer for each part";
+  description = "Container images of Cargo workspaces: a derivation per unit, a layer per part";
 
   outputs =
     { self }:
@@ -38,8 +38,8 @@
         }
       ));
 
-      # `nix run`, with the command line's arguments after `--`. The static program also starts where
-      # there is no C library in /lib, as on NixOS.
+      # `nix run`, with the command line's arguments after `--`. The static program also starts
+      # where there is no C library in /lib, as on NixOS.
       apps = forEach (system: {
         default = {
           type = "app";

@@ -15,9 +15,12 @@ install() {
         exit 69
     fi
     say "installing $1"
-    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "$1" >/dev/null \
-        || { apt-get update --quiet --quiet \
-             && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "$1" >/dev/null; }
+    apt_install "$1" || { apt-get update --quiet --quiet && apt_install "$1"; }
+}
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
+        "$1" >/dev/null
 }
 
 # The users that builds run as, wherever root uses the store without a daemon.

@@ -104,7 +104,9 @@ foundation.cell {
       path = src;
     };
     crates = builtins.concatStringsSep "\n" (
-      map (crate: "${crate.path} ${crate.checksum}") (builtins.filter (crate: crate ? checksum) lock.outside)
+      map (crate: "${crate.path} ${crate.checksum}") (
+        builtins.filter (crate: crate ? checksum) lock.outside
+      )
     );
   };
 }

@@ -34,12 +34,14 @@ has_engine() {
 install_engine() {
     has_engine && return 0
     if ! command -v apt-get >/dev/null; then
-        echo "tests: no engine: dockerd is missing, or its buildx older than 0.15, and this is no Debian" >&2
+        echo "tests: no engine: dockerd is missing, or its buildx older than 0.15," \
+            "and this is no Debian" >&2
         return 1
     fi
     echo "tests: installing an engine from $ENGINE_SUITE" >&2
     local mirror packages=() package
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | grep -m 1 '/debian/$')
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' \
+        | grep -m 1 '/debian/$')
     for package in docker.io docker-cli docker-buildx containerd tini-static; do
         packages+=("$package/$ENGINE_SUITE")
     done
@@ -52,12 +54,19 @@ Components: main
 Check-Valid-Until: no
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 SOURCES
-    printf 'Package: *\nPin: release n=%s\nPin-Priority: -1\n' "$ENGINE_SUITE" >/etc/apt/preferences.d/crateyard-engine
+    printf 'Package: *\nPin: release n=%s\nPin-Priority: -1\n' "$ENGINE_SUITE" \
+        >/etc/apt/preferences.d/crateyard-engine
     # Installing the engine must not start it, because the tests start their own.
     local policy=/usr/sbin/policy-rc.d
-    [ -e "$policy" ] && policy= || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; }
+    if [ -e "$policy" ]; then
+        policy=
+    else
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    packages+=(iptables iproute2 ca-certificates)
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "${packages[@]}" iptables iproute2 ca-certificates; } >/dev/null 2>&1
+        apt-get install -qq -y --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1
     [ -z "$policy" ] || rm -f "$policy"
     has_engine && return 0
     echo "tests: no engine: could not install ${packages[*]}" >&2
@@ -72,10 +81,12 @@ run_engine() {
     at=$(mktemp -d)
     engine_host=unix://$at/socket
     echo '{"features": {"containerd-snapshotter": true}}' >"$at/daemon.json"
-    setpriv --pdeathsig KILL unshare --fork --kill-child --pid --mount-proc --net --mount --propagation slave \
-        sh -c 'mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && ip link set lo up && exec "$@"' sh \
-        dockerd --config-file "$at/daemon.json" --data-root "$at/data" --exec-root "$at/exec" --pidfile "$at/pid" \
-        --host "unix://$at/socket" >"$at/log" 2>&1 &
+    setpriv --pdeathsig KILL \
+        unshare --fork --kill-child --pid --mount-proc --net --mount --propagation slave \
+        sh -c 'mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd \
+            && ip link set lo up && exec "$@"' sh \
+        dockerd --config-file "$at/daemon.json" --data-root "$at/data" --exec-root "$at/exec" \
+        --pidfile "$at/pid" --host "unix://$at/socket" >"$at/log" 2>&1 &
     local process=$! attempt
     engine_directories+=("$at")
     engine_processes+=("$process")
@@ -84,7 +95,9 @@ run_engine() {
         kill -0 "$process" 2>/dev/null || break
         sleep 0.2
     done
-    echo "tests: no engine: dockerd does not start here: $(grep -v level=info "$at/log" | tail -n 1)" >&2
+    local reason
+    reason=$(grep -v level=info "$at/log" | tail -n 1)
+    echo "tests: no engine: dockerd does not start here: $reason" >&2
     return 1
 }
 

@@ -48,8 +48,8 @@ let
       data.programs.${system} or { }
     else
       throw (
-        "bootstrap.lock has format ${toString data.version}, and this version of Crateyard reads 1: "
-        + "run `assemble bootstrap`"
+        "bootstrap.lock has format ${toString data.version}, and this version of Crateyard reads "
+        + "1: run `assemble bootstrap`"
       );
 
   # Maps names to { source, built, pin, isCurrent }.

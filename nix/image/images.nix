@@ -61,7 +61,8 @@ let
         packages:
         let
           filesOf =
-            set: if holds set then map (package: package.file) (provider.packagesOf set.set) else [ ];
+            set:
+            if holds set then map (package: package.file) (provider.packagesOf set.set) else [ ];
           given = builtins.concatMap filesOf (packages.beyond or [ ]);
           own =
             if packages ? named then
@@ -85,8 +86,8 @@ let
               else
                 throw (
                   "the image \"${image.name}\" has steps, and the machine that builds can't run "
-                  + "programs of its platform ${nameOf platform}: drop the platform, or build it on a "
-                  + "machine of its kind"
+                  + "programs of its platform ${nameOf platform}: drop the platform, or build it "
+                  + "on a machine of its kind"
                 );
           };
         };
@@ -113,7 +114,8 @@ let
           builtins.filter (source: source.kind == "debian") layer.sources
         );
       isThere =
-        layer: !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
+        layer:
+        !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
       layers = builtins.filter isThere image.layers;
       isFirm = layer: !(layer.onlyIfLinked or false);
       isStep = layer: builtins.any (source: source.kind == "step") layer.sources;

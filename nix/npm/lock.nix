@@ -67,7 +67,9 @@ let
   hashOf =
     path:
     let
-      all = builtins.filter builtins.isString (builtins.split " " (packages.${path}.integrity or ""));
+      all = builtins.filter builtins.isString (
+        builtins.split " " (packages.${path}.integrity or "")
+      );
       isOf = kind: hash: builtins.match "${kind}-[A-Za-z0-9+/]+=*" hash != null;
       ofKind = kind: builtins.filter (isOf kind) all;
       best = ofKind "sha512" ++ ofKind "sha256" ++ ofKind "sha1";
@@ -111,10 +113,11 @@ let
 
   # Install scripts run only if the description allows them, and no package with such a script goes
   # unnoticed.
-  withScripts = builtins.filter (path: isFetched path && (packages.${path}.hasInstallScript or false)) (
-    builtins.attrNames packages
+  hasScript = path: isFetched path && (packages.${path}.hasInstallScript or false);
+  withScripts = builtins.filter hasScript (builtins.attrNames packages);
+  undecided = builtins.filter (name: !(builtins.elem name (scripts ++ ignoredScripts))) (
+    map nameOf withScripts
   );
-  undecided = builtins.filter (name: !(builtins.elem name (scripts ++ ignoredScripts))) (map nameOf withScripts);
   unique = import ../unique.nix;
   unknown = builtins.filter (name: !(builtins.elem name (map nameOf withScripts))) scripts;
   quoted = names: builtins.concatStringsSep ", " (map (name: "\"${name}\"") names);
