@@ -119,7 +119,7 @@ let
   extras = planned: builtins.concatStringsSep "\n" (
     filesOf planned ++ placedParts planned ++ programsOf planned
   );
-  # The existing files among those that a unit's code asks for (crates/plan/src/asks.rs).
+  # The existing files among those that a unit's code reads (crates/plan/src/reads.rs).
   askedOf =
     planned:
     builtins.filter (file: builtins.pathExists (root + "/${file}")) (

@@ -3,8 +3,8 @@
 mod node;
 
 use self::node::Node;
-use crate::asks::Asks;
 use crate::places::PackagePlaces;
+use crate::reads::Reads;
 use crate::record::Record;
 use crate::sources::Packages;
 use crate::{FORMAT, Origin, Package, Plan, Planned, Program, WORKSPACE, recorder};
@@ -155,7 +155,7 @@ impl<'a> Graph<'a> {
             package,
             dependencies,
             programs: self.programs(node)?,
-            asks: Asks::default(),
+            reads: Reads::default(),
         })
     }
 

@@ -6,7 +6,6 @@
 //! records into a [`Plan`].
 
 pub mod advice;
-pub mod asks;
 pub mod cargo;
 pub mod configuration;
 pub mod git;
@@ -15,6 +14,7 @@ pub mod inherit;
 pub mod machine;
 pub mod pipelining;
 pub mod places;
+pub mod reads;
 pub mod record;
 pub mod recorder;
 pub mod sources;
@@ -87,7 +87,7 @@ pub struct Plan {
     pub places: places::PackagePlaces,
     /// The packages of the workspace, sorted by directory.
     #[serde(default)]
-    pub members: Vec<asks::Member>,
+    pub members: Vec<reads::Member>,
 }
 
 /// A unit, and the facts about it that are not in its entry.
@@ -104,9 +104,14 @@ pub struct Planned {
     /// makes the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
-    /// The requests of the unit's code to the workspace.
-    #[serde(default, skip_serializing_if = "asks::Asks::is_empty")]
-    pub asks: asks::Asks,
+    /// The files of the workspace that the unit's code reads. Saved plans (`plan.lock`) and
+    /// nix/cargo/units.nix call this `asks`.
+    #[serde(
+        default,
+        rename = "asks",
+        skip_serializing_if = "reads::Reads::is_empty"
+    )]
+    pub reads: reads::Reads,
 }
 
 /// The package that a unit belongs to.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use crateyard_plan::record::DIRECTORY;
 use crateyard_plan::{
-    FORMAT, Request, WORKSPACE, asks, cargo, configuration, graph, machine, pipelining, places,
+    FORMAT, Request, WORKSPACE, cargo, configuration, graph, machine, pipelining, places, reads,
     recorder, sources, stage, targets,
 };
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ Records what Cargo would do. The environment says for what:
   requestPath  file with the request (JSON)
   manifests    the workspace's directories with manifests, lock, configuration and links
   namesPath    file with the paths of all files of the workspace, one a line
-  out          the directory for plan.json; for targets.json where the request asks for nothing, for metadata.json
-               where it asks for Cargo's metadata";
+  out          the directory for plan.json; for targets.json where the request asks for nothing,
+               for metadata.json where it asks for Cargo's metadata";
 
 fn main() -> ExitCode {
     let done = match std::env::var_os(DIRECTORY) {
@@ -71,8 +71,8 @@ fn make_plan() -> Result<()> {
     machine::check(&records, &args, &configuration)?;
     let mut plan = graph::plan(&records, &packages)?;
     plan.places = places;
-    plan.members = asks::members(&workspace)?;
-    asks::ask(&mut plan)?;
+    plan.members = reads::members(&workspace)?;
+    reads::set(&mut plan)?;
     pipelining::pipeline(&mut plan);
     write(&out.join("plan.json"), &plan)
 }

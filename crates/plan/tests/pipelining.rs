@@ -48,7 +48,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
         },
         dependencies: below.iter().map(|(key, _)| (*key).to_owned()).collect(),
         programs: BTreeMap::new(),
-        asks: crateyard_plan::asks::Asks::default(),
+        reads: crateyard_plan::reads::Reads::default(),
         unit,
     };
     (format!("{name}-1.0.0-{level}"), planned)

@@ -232,7 +232,7 @@ pub(crate) mod tests {
             },
             dependencies: text(dependencies),
             programs: BTreeMap::new(),
-            asks: crateyard_plan::asks::Asks::default(),
+            reads: crateyard_plan::reads::Reads::default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Files and answers that well-known crates ask the workspace for while they run: `asks.toml`.
+//! The files of the workspace that well-known crates read while they run: `files-by-crate.toml`.
 //!
 //! A unit sees only its own package. But some macros, and some libraries of build scripts and
 //! tests, look beyond it: for the workspace's manifest, or for cached queries or snapshots in its
@@ -13,12 +13,12 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-const TABLE: &str = include_str!("asks.toml");
+const TABLE: &str = include_str!("files-by-crate.toml");
 
-/// The requests of a unit's code to the workspace.
+/// The reads of a unit's code outside of its package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Asks {
+pub struct Reads {
     /// Paths that the code looks for, relative to the workspace. They need not exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub files: BTreeSet<String>,
@@ -27,8 +27,8 @@ pub struct Asks {
     pub workspace: bool,
 }
 
-impl Asks {
-    /// Whether the code asks for nothing.
+impl Reads {
+    /// Whether the code reads nothing there.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -47,7 +47,7 @@ pub struct Member {
     pub targets: Vec<String>,
 }
 
-/// The requests of one crate in `asks.toml`.
+/// The reads of one crate in `files-by-crate.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -57,45 +57,46 @@ struct Entry {
     workspace: bool,
 }
 
-/// Sets the requests of each unit of the workspace: those of the code that the unit runs.
+/// Sets the reads of each unit of the workspace: those of the code that the unit runs.
 ///
 /// # Errors
-/// Fails if `asks.toml` is malformed; a test reads it.
-pub fn ask(plan: &mut Plan) -> Result<()> {
-    let table: BTreeMap<String, Entry> = toml::from_str(TABLE).context("asks.toml is malformed")?;
+/// Fails if `files-by-crate.toml` is malformed; a test reads it.
+pub fn set(plan: &mut Plan) -> Result<()> {
+    let table: BTreeMap<String, Entry> =
+        toml::from_str(TABLE).context("files-by-crate.toml is malformed")?;
     let mut code = Code::new(plan, &table);
     let keys: Vec<&String> = plan.units.keys().collect();
-    let mut asking = Vec::new();
+    let mut reading = Vec::new();
     for key in keys {
         let Origin::Path { path } = &plan.units[key].package.origin else {
             continue;
         };
         let crates = code.run_by(&plan.units[key]);
-        let asks = asks(path, crates.iter().filter_map(|name| table.get(*name)));
-        if !asks.is_empty() {
-            asking.push((key.clone(), asks));
+        let reads = reads_of(path, crates.iter().filter_map(|name| table.get(*name)));
+        if !reads.is_empty() {
+            reading.push((key.clone(), reads));
         }
     }
-    for (key, asks) in asking {
+    for (key, reads) in reading {
         if let Some(planned) = plan.units.get_mut(&key) {
-            planned.asks = asks;
+            planned.reads = reads;
         }
     }
     Ok(())
 }
 
-fn asks<'a>(directory: &str, entries: impl Iterator<Item = &'a Entry>) -> Asks {
-    let mut asks = Asks::default();
+fn reads_of<'a>(directory: &str, entries: impl Iterator<Item = &'a Entry>) -> Reads {
+    let mut reads = Reads::default();
     for entry in entries {
-        asks.workspace |= entry.workspace;
+        reads.workspace |= entry.workspace;
         for file in &entry.files {
-            asks.files.insert(file.clone());
+            reads.files.insert(file.clone());
             if !directory.is_empty() {
-                asks.files.insert(format!("{directory}/{file}"));
+                reads.files.insert(format!("{directory}/{file}"));
             }
         }
     }
-    asks
+    reads
 }
 
 /// Finds the crates of the table whose code a unit contains or runs.
@@ -266,12 +267,12 @@ mod tests {
     fn the_table_is_read() {
         let table: BTreeMap<String, Entry> = toml::from_str(TABLE).unwrap();
         assert!(table["sqlx-macros"].workspace);
-        let asked = asks("crates/app", [&table["sqlx-macros"]].into_iter());
+        let reads = reads_of("crates/app", [&table["sqlx-macros"]].into_iter());
         for file in [".sqlx", "crates/app/.sqlx", "migrations"] {
-            assert!(asked.files.contains(file), "{asked:?}");
+            assert!(reads.files.contains(file), "{reads:?}");
         }
         assert_eq!(
-            asks("", [&table["proc-macro-crate"]].into_iter())
+            reads_of("", [&table["proc-macro-crate"]].into_iter())
                 .files
                 .len(),
             0
