@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::credentials::Credentials;
 use crate::error::Error;
-use crate::hints::Hints;
+use crate::learned::Learned;
 use crate::progress::{Progress, Silent};
 use crate::repository::Repository;
 use crate::retry::Retry;
@@ -133,8 +133,8 @@ impl Environment {
             .or_else(|| Some(self.home.as_ref()?.join(".config")))
     }
 
-    /// Returns the directory for hints. Without it, this crate remembers nothing.
-    pub(crate) fn hints_directory(&self) -> Option<PathBuf> {
+    /// Returns the directory for facts about registries. Without it, this crate remembers nothing.
+    pub(crate) fn learned_directory(&self) -> Option<PathBuf> {
         let cache = self
             .xdg_cache_home
             .clone()
@@ -152,7 +152,7 @@ pub struct Client {
 struct Shared {
     options: Options,
     progress: Arc<dyn Progress>,
-    hints: Hints,
+    learned: Learned,
     transports: Mutex<BTreeMap<String, Arc<Transport>>>,
 }
 
@@ -164,12 +164,12 @@ impl Client {
 
     /// Creates a client that reports to `progress`.
     pub fn with_progress(options: Options, progress: Arc<dyn Progress>) -> Client {
-        let hints = Hints::new(options.environment.hints_directory());
+        let learned = Learned::new(options.environment.learned_directory());
         Client {
             shared: Arc::new(Shared {
                 options,
                 progress,
-                hints,
+                learned,
                 transports: Mutex::default(),
             }),
         }
@@ -200,8 +200,8 @@ impl Client {
         Ok(Repository::new(reference.without_version(), transport))
     }
 
-    pub(crate) fn hints(&self) -> &Hints {
-        &self.shared.hints
+    pub(crate) fn learned(&self) -> &Learned {
+        &self.shared.learned
     }
 
     pub(crate) fn progress(&self) -> &Arc<dyn Progress> {

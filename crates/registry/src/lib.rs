@@ -27,7 +27,7 @@ mod credentials;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod hints;
+mod learned;
 mod locations;
 pub mod progress;
 pub mod pull;

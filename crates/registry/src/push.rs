@@ -12,7 +12,7 @@ use futures_util::future::try_join;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::hints::Known;
+use crate::learned::Known;
 use crate::repository::Repository;
 use crate::source::Source;
 use crate::tree::Tree;
@@ -75,7 +75,7 @@ pub async fn push(
     let tags = tags(target, options)?;
     check_target(&source, &tree, target)?;
     let repository = client.repository(target)?.for_push();
-    let known = client.hints().known(target);
+    let known = client.learned().known(target);
     let begin = Count::now(&repository);
     let mut push = Push {
         client,
@@ -173,7 +173,7 @@ impl Push<'_> {
         Ok(report)
     }
 
-    /// Whether, by this machine's hints, a tag names another image. The registry decides.
+    /// Whether, by what this machine learned, a tag names another image. The registry decides.
     fn expects_change(&self, tags: &[String]) -> bool {
         let root = &self.tree.root.digest;
         let repository = self.repository.reference().repository();
@@ -184,7 +184,7 @@ impl Push<'_> {
     /// Remembers that the repository has all blobs of the image, and that the tags name it.
     fn remember(&mut self, tags: &[String]) {
         let own = self.repository.reference().repository().to_owned();
-        let before = self.client.hints().known(self.repository.reference());
+        let before = self.client.learned().known(self.repository.reference());
         let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
         for blob in all.into_iter().filter(|blob| !blob.is_foreign()) {
             self.known.add(&blob.digest, &own);
@@ -194,7 +194,7 @@ impl Push<'_> {
         }
         if self.known != before {
             self.client
-                .hints()
+                .learned()
                 .set_known(self.repository.reference(), self.known.clone());
         }
     }

@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::body::Part;
 use crate::error::Error;
-use crate::hints::{Begun, Hints};
+use crate::learned::{Begun, Learned};
 use crate::progress::Event;
 use crate::repository::{Repository, Session, parse_range, set_header};
 use crate::transport::{Call, Target};
@@ -31,7 +31,7 @@ pub(crate) struct Uploaded {
 /// The upload of one blob to a repository.
 pub(crate) struct Upload<'a> {
     pub repository: &'a Repository,
-    pub hints: &'a Hints,
+    pub learned: &'a Learned,
     pub blob: Stored,
     pub digest: &'a Digest,
     /// The size of a chunk in bytes.
@@ -137,7 +137,7 @@ impl Upload<'_> {
                 .chunk_length(current)
                 .min(self.blob.size() - current.offset);
             self.send_chunk(current, length).await?;
-            self.hints.set_begun(
+            self.learned.set_begun(
                 self.repository.reference(),
                 self.digest,
                 &Begun {
@@ -325,7 +325,7 @@ impl Upload<'_> {
 
     /// Returns the upload of an earlier run, if the registry still has it.
     async fn remembered(&self) -> Result<Option<Session>, Error> {
-        let Some(begun) = self.hints.begun(self.repository.reference(), self.digest) else {
+        let Some(begun) = self.learned.begun(self.repository.reference(), self.digest) else {
             return Ok(None);
         };
         let session = self.repository.remembered_session(&begun.location);
@@ -337,7 +337,7 @@ impl Upload<'_> {
     }
 
     fn forget(&self) {
-        self.hints.end(self.repository.reference(), self.digest);
+        self.learned.end(self.repository.reference(), self.digest);
     }
 
     fn refuse_chunks(&self, request: &str, status: StatusCode) {

@@ -184,7 +184,7 @@ impl Push<'_> {
         let own = self.repository.reference().repository();
         let may_resume = || {
             self.client
-                .hints()
+                .learned()
                 .begun(self.repository.reference(), digest)
         };
         !self.options.dry_run
@@ -281,10 +281,10 @@ impl Push<'_> {
             .source
             .blob(&digest)?
             .ok_or_else(|| missing_blob(&self.source.place(), &digest))?;
-        let (repository, hints) = (self.repository, self.client.hints());
+        let (repository, learned) = (self.repository, self.client.learned());
         let upload = Upload {
             repository,
-            hints,
+            learned,
             blob,
             digest: &digest,
             chunk_size: self.options.chunk_size,
@@ -325,8 +325,8 @@ impl Push<'_> {
         Ok(Some(opened))
     }
 
-    /// Returns other repositories that may have a blob: those of the options, then those of the
-    /// hints.
+    /// Returns other repositories that may have a blob: those of the options, then those
+    /// that earlier runs learned.
     fn mount_sources(&self, digest: &Digest) -> Vec<String> {
         let own = self.repository.reference().repository();
         let mut sources: Vec<String> = Vec::new();

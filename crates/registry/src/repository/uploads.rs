@@ -100,7 +100,7 @@ impl Repository {
         }))
     }
 
-    /// Returns the session of an upload's URL from the hints, or `None` if the registry may not
+    /// Returns the session of an upload's URL from an earlier run, or `None` if the registry may not
     /// name that URL.
     pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
         let url = Url::parse(location).ok()?;

@@ -1,6 +1,6 @@
-//! Hints: facts that earlier runs on this machine learned about registries. They save requests and
+//! Facts that earlier runs on this machine learned about registries. They save requests and
 //! bytes, but are never trusted: the registry may decline a mount, and says itself how far an
-//! upload got. Losing hints costs a transfer, never correctness.
+//! upload got. Losing them costs a transfer, never correctness.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,12 +16,12 @@ const MAX_REPOSITORIES: usize = 4;
 /// The number of tags that are kept for a registry.
 const MAX_TAGS: usize = 2_000;
 
-/// The directory of hints, if there is one.
-pub(crate) struct Hints {
+/// The directory of learned facts, if there is one.
+pub(crate) struct Learned {
     directory: Option<PathBuf>,
 }
 
-/// The hints about one registry.
+/// The facts about one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     /// The repositories that had a blob, the most recent last.
@@ -102,12 +102,12 @@ pub(crate) struct Begun {
     pub location: String,
 }
 
-impl Hints {
-    pub(crate) fn new(directory: Option<PathBuf>) -> Hints {
-        Hints { directory }
+impl Learned {
+    pub(crate) fn new(directory: Option<PathBuf>) -> Learned {
+        Learned { directory }
     }
 
-    /// Reads the hints about the registry of `reference`.
+    /// Reads the facts about the registry of `reference`.
     pub(crate) fn known(&self, reference: &Reference) -> Known {
         self.known_path(reference)
             .and_then(|path| read(&path))
@@ -176,7 +176,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// Writes a file, whole or not at all. It does not wait for the disk, because hints may be lost.
+/// Writes a file, whole or not at all. It does not wait for the disk, because the facts may be lost.
 /// Only the user can read the file, because anyone with an upload's URL can write to that upload.
 fn write<T: Serialize>(path: &Path, value: &T) {
     let write = || -> std::io::Result<()> {
@@ -201,18 +201,18 @@ mod tests {
     #[test]
     fn repositories_of_a_blob_are_remembered_latest_first() {
         let directory = tempfile::tempdir().unwrap();
-        let hints = Hints::new(Some(directory.path().to_owned()));
+        let learned = Learned::new(Some(directory.path().to_owned()));
         let target: Reference = "[::1]:5000/own".parse().unwrap();
         let digest = Digest::of(b"");
-        let mut known = hints.known(&target);
+        let mut known = learned.known(&target);
         for repository in ["a", "b", "own", "c", "d", "b"] {
             known.add(&digest, repository);
         }
-        hints.set_known(&target, known);
-        let known = hints.known(&target);
+        learned.set_known(&target, known);
+        let known = learned.known(&target);
         assert_eq!(known.elsewhere(&digest, "own"), ["b", "d", "c"]);
         assert!(
-            hints
+            learned
                 .known(&"other.example/own".parse().unwrap())
                 .elsewhere(&digest, "")
                 .is_empty()
@@ -222,37 +222,37 @@ mod tests {
     #[test]
     fn uploads_are_kept_for_the_user_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let hints = Hints::new(Some(directory.path().to_owned()));
+        let learned = Learned::new(Some(directory.path().to_owned()));
         let target: Reference = "r.example/a".parse().unwrap();
         let begun = Begun {
             location: "https://r.example/v2/a/blobs/uploads/1?_state=x".to_owned(),
         };
-        hints.set_begun(&target, &Digest::of(b""), &begun);
-        assert_eq!(hints.begun(&target, &Digest::of(b"")), Some(begun));
+        learned.set_begun(&target, &Digest::of(b""), &begun);
+        assert_eq!(learned.begun(&target, &Digest::of(b"")), Some(begun));
         assert_eq!(
-            hints.begun(&"r.example/b".parse().unwrap(), &Digest::of(b"")),
+            learned.begun(&"r.example/b".parse().unwrap(), &Digest::of(b"")),
             None
         );
-        let path = hints.begun_path(&target, &Digest::of(b"")).unwrap();
+        let path = learned.begun_path(&target, &Digest::of(b"")).unwrap();
         assert_eq!(
             std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        hints.end(&target, &Digest::of(b""));
-        assert_eq!(hints.begun(&target, &Digest::of(b"")), None);
+        learned.end(&target, &Digest::of(b""));
+        assert_eq!(learned.begun(&target, &Digest::of(b"")), None);
     }
 
     #[test]
     fn nothing_is_remembered_without_a_directory() {
-        let hints = Hints::new(None);
+        let learned = Learned::new(None);
         let target: Reference = "r.example/a".parse().unwrap();
-        hints.set_known(
+        learned.set_known(
             &target,
             Known {
                 lacks_referrers: true,
                 ..Known::default()
             },
         );
-        assert_eq!(hints.known(&target), Known::default());
+        assert_eq!(learned.known(&target), Known::default());
     }
 }
