@@ -3,9 +3,9 @@
 mod build;
 mod caches;
 mod downloads;
-mod estimate;
 mod pool;
 mod sharing;
+mod time_left;
 
 pub use sharing::Sharing;
 

@@ -7,7 +7,7 @@
 //! `nix build`.
 //!
 //! The duration of a derivation is remembered ([`durations`]) or guessed from its source
-//! ([`guess`]). [`simulate`] predicts from these how long a build takes on other machines.
+//! ([`guessed_duration`]). [`simulate`] predicts from these how long a build takes on other machines.
 //!
 //! ```
 //! use crateyard_drive::schedule::{Graph, Order, Task};
@@ -29,7 +29,7 @@ pub mod driver;
 pub mod durations;
 mod error;
 pub mod event;
-pub mod guess;
+pub mod guessed_duration;
 pub mod kind;
 pub mod pipelining;
 pub mod reason;

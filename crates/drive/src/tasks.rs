@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::durations::Durations;
-use crate::guess;
+use crate::guessed_duration;
 use crate::pipelining;
 use crate::schedule::{Graph, Task};
 use crateyard_nix::{Closure, Node, Store};
@@ -30,7 +30,7 @@ pub fn graph(
         name: node.name().to_owned(),
         inputs: inputs(node),
         seconds: known(node.name(), durations)
-            .unwrap_or_else(|| guess::seconds(store, node) * durations.scale()),
+            .unwrap_or_else(|| guessed_duration::seconds(store, node) * durations.scale()),
     };
     let nodes = chosen.iter().map(|&node| &closure.nodes[node]);
     Graph::new(nodes.map(task).collect())
@@ -41,6 +41,6 @@ pub fn graph(
 fn known(name: &str, durations: &Durations) -> Option<f64> {
     durations.seconds(name).or_else(|| {
         let library = name.strip_suffix(pipelining::METADATA)?;
-        Some(guess::UNTIL_METADATA * durations.seconds(library)?)
+        Some(guessed_duration::UNTIL_METADATA * durations.seconds(library)?)
     })
 }

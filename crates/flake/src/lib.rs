@@ -33,7 +33,7 @@ pub mod programs;
 mod progress;
 mod reference;
 mod tree;
-pub mod trust;
+pub mod trusted_user;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use config::NixConfig;

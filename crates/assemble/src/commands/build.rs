@@ -6,7 +6,7 @@ use crate::image_build::{Compiler, Way, drive};
 use anyhow::{Context, Result};
 use crateyard_drive::schedule::Order;
 use crateyard_engines::{self as engines, Engine, Request};
-use crateyard_flake::{Nix, trust};
+use crateyard_flake::{Nix, trusted_user};
 use crateyard_nix::Store;
 use crateyard_oci::{Image, Layout};
 use crateyard_terminal as text;
@@ -122,7 +122,7 @@ pub fn run(args: Args) -> Result<()> {
             };
             crateyard_flake::isolation::say_less_isolated();
             if args.store.is_none() {
-                trust::say_untrusted();
+                trusted_user::say_untrusted();
             }
             drive(&request, &nix, &way)
                 .inspect_err(|_| crate::findings::explain_failure(&args.workspace))?

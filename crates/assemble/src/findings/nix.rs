@@ -1,7 +1,7 @@
 //! Checks Nix: its version, its store, and this user's permissions.
 
 use super::Finding;
-use crateyard_flake::{NixConfig, trust};
+use crateyard_flake::{NixConfig, trusted_user};
 use crateyard_nix::said;
 
 /// The oldest version that the tests cover.
@@ -88,8 +88,8 @@ fn store(config: &NixConfig) -> Finding {
 
 /// Checks the permissions that the daemon gives this user.
 fn trust(config: &NixConfig) -> Finding {
-    let user = trust::user();
-    if trust::is_trusted(config, &user) {
+    let user = trusted_user::user();
+    if trusted_user::is_trusted(config, &user) {
         return Finding::ok("trust", format!("the daemon trusts {user}"));
     }
     Finding::warning(
@@ -98,8 +98,8 @@ fn trust(config: &NixConfig) -> Finding {
             "the daemon does not trust {user} (trusted-users = {})",
             config.get("trusted-users")
         ),
-        trust::COST,
-        trust::MEND,
+        trusted_user::COST,
+        trusted_user::MEND,
     )
 }
 

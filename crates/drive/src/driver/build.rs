@@ -1,7 +1,7 @@
 //! The loop of a build: hands ready tasks to free workers, until none is left.
 
-use super::estimate::{self, Left};
 use super::pool::{self, Job, Message, Pool};
+use super::time_left::{self, Left};
 use super::{Context, DOWNLOADS, Settings, TICK, sharing};
 use crate::Result;
 use crate::build_record::{Entry, Outcome, Span};
@@ -293,8 +293,8 @@ impl<'a> Build<'a> {
     fn progress(&self) -> Event {
         let mut running: Vec<&Running> = self.running.values().collect();
         running.sort_by_key(|r| r.since);
-        let builds: Vec<estimate::Running> = running.iter().map(|r| self.estimate(r)).collect();
-        let spent: f64 = builds.iter().map(estimate::Running::spent).sum();
+        let builds: Vec<time_left::Running> = running.iter().map(|r| self.estimate(r)).collect();
+        let spent: f64 = builds.iter().map(time_left::Running::spent).sum();
         let paths_that_wait = self.queue.ready_tasks().map(|t| self.graph.remaining(t));
         let left = Left::of(
             &builds,
@@ -313,8 +313,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn estimate(&self, running: &Running) -> estimate::Running {
-        estimate::Running {
+    fn estimate(&self, running: &Running) -> time_left::Running {
+        time_left::Running {
             path: self.graph.remaining(running.task),
             expected: self.graph.tasks()[running.task].seconds,
             elapsed: running.since.elapsed().as_secs_f64(),
