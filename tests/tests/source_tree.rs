@@ -85,7 +85,7 @@ fn an_import_from_another_command_is_seen() {
         ("commands/load.rs", "use super::save::names;", true),
         ("commands/load.rs", "    super::save::names()", true),
         ("commands/load.rs", "// see super::save", false),
-        ("commands/load.rs", "use crate::place::Place;", false),
+        ("commands/load.rs", "use crate::remote::Remote;", false),
         (
             "commands/cache/push.rs",
             "use super::{WorkArgs, parse_name};",

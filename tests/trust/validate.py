@@ -2,7 +2,8 @@
 
 usage: validate.py PATH... A path is a document, or a directory of them (*.json). Prints what is
 wrong, then the number of documents of each kind as JSON. Documents in bundles and statements count,
-too. Ends with 1 if anything is wrong. The packages: requirements.txt, schemas.txt.
+too. Ends with 1 if anything is wrong. The packages: requirements.txt, and without their
+dependencies requirements-no-deps.txt.
 """
 
 import importlib.util

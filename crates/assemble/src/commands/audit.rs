@@ -24,8 +24,8 @@ use data::{Advisories, DataArgs};
 use serde::Serialize;
 
 use crate::attach;
+use crate::image_argument::{Opened, Place, PlaceArgs, Selected};
 use crate::image_build::build_by_nix;
-use crate::place::{Opened, Place, PlaceArgs, Selected};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use anyhow::{Context, Result};
 use crateyard_image::files::{Listing, Options};
 
-use crate::place::{ChoiceArgs, Place, PlaceArgs};
+use crate::image_argument::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:

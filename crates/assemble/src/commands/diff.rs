@@ -11,7 +11,7 @@ use crateyard_oci::{Budget, Platform};
 use crateyard_terminal::{print, print_json};
 
 use crate::changes::describe;
-use crate::place::{Opened, Place, PlaceArgs, Selected};
+use crate::image_argument::{Opened, Place, PlaceArgs, Selected};
 
 const EXAMPLES: &str = "\
 Examples:

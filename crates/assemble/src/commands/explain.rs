@@ -8,8 +8,8 @@ use crateyard_terminal::{clean, count, print, print_json, table};
 use crateyard_workspace::{described, history};
 use serde::Serialize;
 
+use crate::image_argument::{ChoiceArgs, Place, PlaceArgs};
 use crate::inputs::{listing, short};
-use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -13,7 +13,7 @@ use documents::Documents;
 use serde::Serialize;
 
 use crate::connection::bytes;
-use crate::place::{ChoiceArgs, Opened, Place, PlaceArgs, Selected};
+use crate::image_argument::{ChoiceArgs, Opened, Place, PlaceArgs, Selected};
 
 const EXAMPLES: &str = "\
 Examples:

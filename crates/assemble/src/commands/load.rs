@@ -11,7 +11,7 @@ use crateyard_oci::{ImageName, Layout, Platform};
 use crateyard_terminal::{print, print_json};
 use serde::Serialize;
 
-use crate::place::{Place, PlaceArgs};
+use crate::image_argument::{Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,7 +9,7 @@ use crateyard_spec::CAPABILITY_ATTRIBUTE;
 use crateyard_terminal::{clean, print_json, print_table, warning};
 use serde::{Serialize, Serializer};
 
-use crate::place::{ChoiceArgs, Place, PlaceArgs};
+use crate::image_argument::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:

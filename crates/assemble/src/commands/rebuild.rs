@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use self::checkout::Checkout;
 use crate::attach;
 use crate::connection::ConnectionArgs;
+use crate::image_argument::{Opened, Place, Selected};
 use crate::image_build::{Compiler, build_again};
 use crate::inputs;
-use crate::place::{Opened, Place, Selected};
 use crate::signer::{Signer, SignerArgs};
 use crate::trust::REBUILD_PREDICATE;
 

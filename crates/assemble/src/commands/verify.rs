@@ -11,7 +11,7 @@ use crateyard_terminal::{clean, count, print, print_json, table};
 use serde::Serialize;
 
 use crate::connection::bytes;
-use crate::place::{Opened, Place, PlaceArgs};
+use crate::image_argument::{Opened, Place, PlaceArgs};
 use crate::remote::Remote;
 use crate::signer::kept_key;
 use crate::trust::policy::{Pattern, Rule, trusted_root};

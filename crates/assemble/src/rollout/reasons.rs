@@ -13,8 +13,8 @@ use crateyard_workspace::history::MAX_PROVENANCE;
 use crateyard_workspace::state::State;
 
 use super::settings::ShipArgs;
+use crate::image_argument::{Opened, Place};
 use crate::inputs::summary;
-use crate::place::{Opened, Place};
 use crate::remote::Remote;
 
 /// The directory of kept provenance, below the workspace's state.

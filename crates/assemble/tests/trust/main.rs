@@ -2,7 +2,7 @@
 //! same signatures.
 #![allow(missing_docs)]
 
-mod kept;
+mod kms;
 #[path = "../place/mod.rs"]
 mod place;
 mod policy;

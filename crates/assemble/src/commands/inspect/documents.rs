@@ -9,7 +9,7 @@ use crateyard_terminal::{clean, count, table};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::place::{Opened, Selected};
+use crate::image_argument::{Opened, Selected};
 
 /// The documents of an image.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use crateyard_oci::Reference;
 use crateyard_workspace::described;
 
 use super::Args;
+use crate::image_argument;
 use crate::image_build::build_by_nix;
-use crate::place;
 
 /// An image and its target.
 pub(super) struct Job {
@@ -79,7 +79,7 @@ pub(super) fn find_images(args: &Args, destination: &Destination) -> anyhow::Res
         .iter()
         .find(|name| !may_know && !described.contains(name))
     {
-        bail!(place::no_image(unknown, &described, workspace));
+        bail!(image_argument::no_image(unknown, &described, workspace));
     }
     if args.images.is_empty() {
         names = described.iter().collect();

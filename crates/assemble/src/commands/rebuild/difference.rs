@@ -9,7 +9,7 @@ use crateyard_image::files::{File, Listing, Options};
 use crateyard_image::packages::Crate;
 
 use crate::changes;
-use crate::place::{Opened, Selected};
+use crate::image_argument::{Opened, Selected};
 
 /// The number of files that are compared byte by byte, the size limit for such a file, and the
 /// number of bytes that are shown.
