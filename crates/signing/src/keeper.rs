@@ -21,8 +21,6 @@ mod der;
 mod google;
 #[cfg(not(target_feature = "crt-static"))]
 mod pkcs11;
-#[cfg(not(target_feature = "crt-static"))]
-mod uri;
 mod vault;
 
 use std::io::Read;

@@ -2,6 +2,8 @@
 //!
 //! The module of a token is a shared library, which `cryptoki` loads into this process.
 
+mod uri;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -16,9 +18,9 @@ use x509_cert::der::Decode;
 use x509_cert::der::asn1::{AnyRef, OctetStringRef};
 
 use super::algorithm::Algorithm;
-use super::uri::Uri;
 use super::{KINDS, Keeper, Variables, der, trouble};
 use crate::{Error, PublicKey};
+use uri::Uri;
 
 const MODULE: &str = "COSIGN_PKCS11_MODULE_PATH";
 const PIN: &str = "COSIGN_PKCS11_PIN";
