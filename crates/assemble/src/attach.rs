@@ -10,13 +10,12 @@ use crateyard_image::attestation::{
 };
 use crateyard_oci::{Descriptor, Layout, Reference, media_type};
 use crateyard_registry::{Artifact, Client, Source, push};
+use crateyard_signing::IN_TOTO_TYPE;
 
 use crate::build_times;
 use crate::invocation;
 use crate::signer::{Signer, SignerArgs};
 
-/// The media type of a provenance: an in-toto statement.
-pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
 const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
@@ -154,7 +153,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
                 let bytes = serde_json::to_vec(&statement)?;
                 let statement = serde_json::to_value(&statement)?;
                 let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
-                artifacts.push(plain(&subject, PROVENANCE_TYPE, predicate, bytes));
+                artifacts.push(plain(&subject, IN_TOTO_TYPE, predicate, bytes));
                 if let Some(signer) = signer {
                     artifacts.push(signer.statement(&subject, &statement)?);
                 }

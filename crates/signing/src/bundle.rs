@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::certificate::{Certificate, Identity};
 use crate::log::{Claim, Entry};
 use crate::root::TrustedRoot;
-use crate::statement::{self, PAYLOAD_TYPE, pre_authentication};
-use crate::{BUNDLE_TYPE, Error, PublicKey, SecretKey};
+use crate::statement::{self, pre_authentication};
+use crate::{BUNDLE_TYPE, Error, IN_TOTO_TYPE, PublicKey, SecretKey};
 
 /// A signed statement with everything that its verification needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +70,10 @@ impl Envelope {
     /// Signs a statement.
     pub(crate) fn sign(statement: &Value, key: &SecretKey) -> Result<Envelope, Error> {
         let payload = statement.to_string();
-        let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()))?;
+        let signature = key.sign(&pre_authentication(IN_TOTO_TYPE, payload.as_bytes()))?;
         Ok(Envelope {
             payload: BASE64.encode(payload),
-            payload_type: PAYLOAD_TYPE.to_owned(),
+            payload_type: IN_TOTO_TYPE.to_owned(),
             signatures: vec![Signature {
                 sig: BASE64.encode(signature),
             }],

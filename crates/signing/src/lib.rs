@@ -39,6 +39,9 @@ pub use token::Token;
 
 /// The media type of a bundle, and its artifact type in a registry.
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The media type of in-toto statements: of the payload of an envelope, and of a provenance in a
+/// registry.
+pub const IN_TOTO_TYPE: &str = "application/vnd.in-toto+json";
 /// The type of the predicate of an image's signature.
 pub const IMAGE_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 

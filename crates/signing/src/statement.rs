@@ -2,12 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{Error, IMAGE_PREDICATE};
+use crate::{Error, IMAGE_PREDICATE, IN_TOTO_TYPE};
 
 /// The type of in-toto statements.
 pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-/// The media type of in-toto statements in envelopes.
-pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// Makes the statement that an image's signature signs. `digest` is `ALGORITHM:HEX`.
 pub fn image_statement(digest: &str) -> Value {
@@ -29,7 +27,7 @@ pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value 
 pub(crate) fn about(payload_type: &str, payload: &[u8], digest: &str) -> Result<Value, Error> {
     let statement: Value =
         serde_json::from_slice(payload).map_err(|error| Error::Bundle(error.to_string()))?;
-    let is_statement = payload_type == PAYLOAD_TYPE && statement["_type"] == STATEMENT_TYPE;
+    let is_statement = payload_type == IN_TOTO_TYPE && statement["_type"] == STATEMENT_TYPE;
     let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
     let subjects = statement["subject"].as_array();
     let is_about = subjects.is_some_and(|all| all.iter().any(|it| it["digest"][algorithm] == hex));

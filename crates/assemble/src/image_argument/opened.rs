@@ -10,9 +10,9 @@ use crateyard_oci::{
     Blobs, Image, ImageConfig, ImageName, Index, Layout, Manifest, Platform, Reference, choose,
     images, media_type, read_document,
 };
+use crateyard_signing::IN_TOTO_TYPE;
 use tempfile::TempDir;
 
-use crate::attach;
 use crate::inputs;
 use crate::remote::Remote;
 
@@ -216,7 +216,7 @@ impl Opened {
         };
         let find = |is_it: &dyn Fn(&Statement) -> bool| {
             let is_it = |bytes: &[u8]| parse(bytes).is_some_and(|it| is_it(&it));
-            self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
+            self.document(selected, PROVENANCE, IN_TOTO_TYPE, is_it)
         };
         match find(&is_preferred)? {
             None => find(&|_| true),
