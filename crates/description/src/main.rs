@@ -11,22 +11,27 @@ use crateyard_description::{Description, Sources, Targets, Workspace, locked_pac
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] [--libraries NAMES] [--parts NAMES] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST]
+                             [--lock Cargo.lock [--pinned NAMES]] [--libraries NAMES]
+                             [--parts NAMES] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
     --targets      the workspace's packages and targets, as `plan` writes them
     --name         what FILE is called in messages
-    --source-list  the workspace's files, one path a line: sources that are not among them are errors
+    --source-list  the workspace's files, one path a line: sources that are not among them are
+                   errors
     --lock         the workspace's Cargo.lock: crates that are not in it are errors
-    --pinned       the crates that debian.lock has packages for, with spaces between: those of them that could compile a library's own
-                   copy take Debian's
-    --libraries    the crates that debian.lock has libraries for, with spaces between: layers of images that hold programs
+    --pinned       the crates that debian.lock has packages for, with spaces between: those of them
+                   that could compile a library's own copy take Debian's
+    --libraries    the crates that debian.lock has libraries for, with spaces between: layers of
+                   images that hold programs
     --parts        the parts that the flake hands over, with spaces between: others are errors
     --out          where to write; `-` is standard output
   check        say all that is wrong with FILE; its sources are looked for beside it, or under DIR
 
-exit status: 0 fine, 64 wrong usage, 65 something is wrong with FILE or TARGETS, 66 no such input, 73 can't write
+exit status: 0 fine, 64 wrong usage, 65 something is wrong with FILE or TARGETS, 66 no such input,
+73 can't write
 ";
 
 /// Exit codes, as in sysexits.h.
