@@ -18,6 +18,21 @@
 //! - `BIN-output`: the program alone.
 //! - `builder`: all programs. `BUILDER_IMAGE` can name it.
 //! - One stage for each image.
+//!
+//! ```
+//! use crateyard_dockerfile::{DOCKERFILE, METADATA, for_workspace};
+//!
+//! let workspace = "tests/dockerfile/workspace";
+//! let mut cargo = std::process::Command::new("cargo");
+//! cargo.args(["metadata", "--format-version=1"]).args(METADATA);
+//! let metadata = String::from_utf8(cargo.current_dir(workspace).output()?.stdout)?;
+//!
+//! let files = for_workspace(workspace.as_ref(), &metadata)?;
+//! let (name, text) = &files[0];
+//! assert_eq!(*name, DOCKERFILE);
+//! assert!(text.contains(" AS gateway-build\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bake;
 mod compile;

@@ -4,6 +4,28 @@
 //! that only records how it was called ([`recorder`]). So the arguments, environment and
 //! dependencies of each unit come from Cargo itself, with any stable Cargo. [`graph`] turns the
 //! records into a [`Plan`].
+//!
+//! ```
+//! use crateyard_plan::{graph, record::Record, sources::Packages};
+//!
+//! let rustc = "/cargo/stand-ins/rustc --crate-name app src/main.rs --crate-type bin \
+//!              --emit=dep-info,link --out-dir /cargo/target/release/deps";
+//! let variables = [
+//!     ("CARGO_PKG_NAME", "app"),
+//!     ("CARGO_PKG_VERSION", "0.1.0"),
+//!     ("CARGO_MANIFEST_DIR", "/workspace/app"),
+//!     ("CARGO_BIN_NAME", "app"),
+//! ];
+//! let record = Record {
+//!     argv: rustc.split(' ').map(str::to_owned).collect(),
+//!     env: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+//!     cwd: "/workspace".to_owned(),
+//! };
+//! let plan = graph::plan(&[record], &Packages::new(&[])?)?;
+//! assert_eq!(plan.programs[0].name, "app");
+//! assert_eq!(plan.units[&plan.programs[0].unit].unit.name, "app-0.1.0-bin-app");
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 pub mod advice;
 pub mod cargo;

@@ -12,6 +12,20 @@
 //! - An identity, such as a workflow of a CI system ([`Keyless`]). A certificate authority (Fulcio)
 //!   issues a short-lived certificate for the identity, and a log (Rekor) records when the
 //!   signature was made. A [`TrustedRoot`] lists the authorities and logs to trust.
+//!
+//! ```
+//! use crateyard_signing::{Bundle, SecretKey, image_statement};
+//!
+//! let digest = format!("sha256:{}", "0".repeat(64));
+//! let key = SecretKey::generate();
+//! let bundle = Bundle::sign(&image_statement(&digest), &key)?.to_bytes();
+//!
+//! let bundle = Bundle::parse(&bundle)?;
+//! assert_eq!(bundle.verify(&key.public(), &digest)?, image_statement(&digest));
+//! let other = SecretKey::generate().public();
+//! assert!(bundle.verify(&other, &digest).is_err());
+//! # Ok::<(), crateyard_signing::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod bundle;

@@ -1,6 +1,32 @@
 //! HTTPS: one setup of TLS, and downloads within limits from servers besides registries.
 //!
 //! Registries have their own client (`registry`), with credentials and retries.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::time::Duration;
+//!
+//! let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let url = format!("http://{}/advisories", server.local_addr()?);
+//! let serving = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let (mut connection, _) = server.accept()?;
+//!     connection.read(&mut [0; 4096])?;
+//!     connection.write_all(b"HTTP/1.1 200 OK\r\nETag: \"7\"\r\nContent-Length: 5\r\n\r\nhello")
+//! });
+//!
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let client = crateyard_web::client(Duration::from_secs(10))?;
+//! let mut content = Vec::new();
+//! let limit = 1 << 20;
+//! let download = crateyard_web::download(&client, &url, None, limit, &mut content);
+//! let reply = runtime.block_on(download)?;
+//!
+//! let tag = Some("\"7\"".to_owned());
+//! assert_eq!(reply, crateyard_web::Reply::Content { tag });
+//! assert_eq!(content, b"hello");
+//! # serving.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod tls;
