@@ -10,7 +10,11 @@ use serde_json::{Map, json};
 use crate::bounded::{refuses, survives};
 use crate::inputs::{directory, gzip};
 
-const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
+const CONFIG: &[u8] = concat!(
+    r#"{"architecture":"amd64","os":"linux","#,
+    r#""rootfs":{"type":"layers","diff_ids":[]}}"#
+)
+.as_bytes();
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/signer.pub");
 
 fn manifest() -> String {
@@ -44,16 +48,26 @@ fn headers_without_an_end_are_left() {
 
 #[test]
 fn a_compressed_answer_is_not_unpacked() {
-    let bomb = gzip(&vec![b' '; 64 << 20]);
-    let registry = Scripted::start(move |seen| {
-        let answer = Answer::new(200).header("Content-Type", media_type::MANIFEST);
-        match seen.path.contains("/manifests/") {
-            true => answer.header("Content-Encoding", "gzip").body(bomb.clone()),
-            false => Answer::new(200),
-        }
-    });
-    let image = format!("{}/a:t", registry.address);
-    refuses(&["inspect", &image, "--retries", "1"], "");
+    let compressed = gzip(manifest().as_bytes());
+    let inspected = |encoding: Option<&'static str>, body: Vec<u8>| {
+        let registry = Scripted::start(move |seen| {
+            let mut answer = Answer::new(200).header("Content-Type", media_type::MANIFEST);
+            if !seen.path.contains("/manifests/") {
+                return Answer::new(200).body(CONFIG);
+            }
+            if let Some(encoding) = encoding {
+                answer = answer.header("Content-Encoding", encoding);
+            }
+            answer.body(body.clone())
+        });
+        let image = format!("{}/a:t", registry.address);
+        survives(&["inspect", &image, "--retries", "1"])
+    };
+    let (code, said) = inspected(None, manifest().into_bytes());
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = inspected(Some("gzip"), compressed);
+    assert_ne!(code, 0);
+    assert!(said.contains("neither a manifest nor an index"), "{said}");
 }
 
 /// Each page has as many values as one document may have, and names the next page.
