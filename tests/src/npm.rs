@@ -204,7 +204,7 @@ fn refused() -> Result<()> {
             "scripts = [\"esbuild\"]",
             "scripts = [\"esbuild\", \"nanoid\"]",
             "web",
-            "has no package with an install script called \"nanoid\"",
+            "has no package called \"nanoid\" with an install script",
         ),
         (
             "ui/package-lock.json",
