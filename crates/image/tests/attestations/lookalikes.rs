@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::common::*;
-use super::{CRATES_IO, inputs, make, package, unit, workspace};
+use super::{CRATES_IO, inputs, make, package, sbom_over, unit, workspace};
 
 /// Makes an image of these inputs, and returns its bill of materials.
 fn sbom(directory: &Path, inputs: &Value) -> spdx::Document {
@@ -187,28 +187,9 @@ fn packages_of_another_distribution_are_not_debians() {
         0o644,
         b"ID=ubuntu\nVERSION_ID=\"22.04\"\n",
     );
-    let deb = release.write(&directory.path().join("base-files.deb"));
-    let layer = directory.path().join("base.layer");
-    make_layer(
-        json!([{"kind": "debian", "packages": [deb]}]),
-        "gzip",
-        &layer,
-        1,
-    );
-    let base = directory.path().join("base");
-    crateyard_image::layout::make(&image_spec(&[&layer], json!({})), &base).unwrap();
-    let mut inputs = inputs(&workspace(directory.path()));
-    inputs["packages"] = json!([{"role": "image", "name": "tini", "architecture": "amd64",
+    let own = json!([{"role": "image", "name": "tini", "architecture": "amd64",
         "version": "0.19.0-1", "sha256": "bb"}]);
-    inputs["programs"] = json!([]);
-    let own = directory.path().join("own.layer");
-    let text = json!([{"kind": "text", "to": "/app", "text": "x"}]);
-    make_layer(text, "gzip", &own, 1);
-    let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
-    let out = directory.path().join("out");
-    crateyard_image::layout::make(&spec, &out).unwrap();
-    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
-    let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
+    let sbom = sbom_over(directory.path(), release, own);
     let purl = |name: &str| package(&sbom, name).purl().unwrap().to_owned();
     assert_eq!(
         purl("base-files"),

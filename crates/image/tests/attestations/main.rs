@@ -418,6 +418,28 @@ fn the_bill_of_materials_names_parts_and_vendors() {
     assert!(uris.contains(&agent), "{uris:?}");
 }
 
+/// Makes an image over a base that consists of one Debian package. `packages` are those of the
+/// image itself. Returns the image's bill of materials.
+fn sbom_over(directory: &Path, base: Package, packages: Value) -> spdx::Document {
+    let deb = base.write(&directory.join("base.deb"));
+    let layer = directory.join("base.layer");
+    let content = json!([{"kind": "debian", "packages": [deb]}]);
+    make_layer(content, "gzip", &layer, 1);
+    let base = directory.join("base");
+    crateyard_image::layout::make(&image_spec(&[&layer], json!({})), &base).unwrap();
+    let mut inputs = inputs(&workspace(directory));
+    inputs["packages"] = packages;
+    inputs["programs"] = json!([]);
+    let own = directory.join("own.layer");
+    let text = json!([{"kind": "text", "to": "/app", "text": "x"}]);
+    make_layer(text, "gzip", &own, 1);
+    let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
+    let out = directory.join("out");
+    crateyard_image::layout::make(&spec, &out).unwrap();
+    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
+    serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap()
+}
+
 #[test]
 fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
     let directory = tempdir().unwrap();
@@ -427,31 +449,7 @@ fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
         0o644,
         b"All of it is free.",
     );
-    let deb = package.write(&directory.path().join("libc6.deb"));
-    let layer = directory.path().join("base.layer");
-    make_layer(
-        json!([{"kind": "debian", "packages": [deb]}]),
-        "gzip",
-        &layer,
-        1,
-    );
-    let base = directory.path().join("base");
-    crateyard_image::layout::make(&image_spec(&[&layer], json!({})), &base).unwrap();
-    let mut inputs = inputs(&workspace(directory.path()));
-    inputs["packages"] = json!([]);
-    inputs["programs"] = json!([]);
-    let own = directory.path().join("own.layer");
-    make_layer(
-        json!([{"kind": "text", "to": "/app", "text": "x"}]),
-        "gzip",
-        &own,
-        1,
-    );
-    let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
-    let out = directory.path().join("out");
-    crateyard_image::layout::make(&spec, &out).unwrap();
-    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
-    let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
+    let sbom = sbom_over(directory.path(), package, json!([]));
     let libc = self::package(&sbom, "libc6");
     assert_eq!(libc.version_info.as_deref(), Some("2.36-9"));
     assert_eq!(libc.license_declared, "LicenseRef-libc6");
