@@ -1,14 +1,12 @@
 //! Registries whose answers never end, in their headers, their pages or their compression.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-
 use crateyard_oci::{Descriptor, media_type};
 use crateyard_testing::scripted::{Answer, Scripted};
 use serde_json::{Map, json};
 
 use crate::bounded::{refuses, survives};
 use crate::inputs::{directory, gzip};
+use crate::server::endless;
 
 const CONFIG: &[u8] = concat!(
     r#"{"architecture":"amd64","os":"linux","#,
@@ -25,23 +23,12 @@ fn manifest() -> String {
 
 #[test]
 fn headers_without_an_end_are_left() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 4096]);
-                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n");
-                let lines = "X-Long: a\r\n".repeat(1_000);
-                while sent.is_ok() {
-                    sent = stream.write_all(lines.as_bytes());
-                }
-            });
-        }
-    });
+    let image = endless(
+        "HTTP/1.1 200 OK\r\n".to_owned(),
+        "X-Long: a\r\n".repeat(1_000),
+    );
     let place = directory();
     let out = place.path().join("out").display().to_string();
-    let image = format!("{address}/a:t");
     refuses(&["pull", &image, &out, "--retries", "1"], "");
     refuses(&["inspect", &image, "--retries", "1"], "");
 }

@@ -1,8 +1,6 @@
 //! Registries and caches whose answers no honest one gives.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
 
 use crateyard_oci::{Descriptor, Digest, media_type};
@@ -11,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bounded::{refuses, survives};
 use crate::inputs::{directory, index};
+use crate::server::endless;
 
 const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
 
@@ -110,27 +109,13 @@ fn odd_answers_write_nothing_and_end() {
 
 #[test]
 fn an_answer_without_an_end_is_left() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 4096]);
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
-                    media_type::MANIFEST
-                );
-                let piece = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-                let mut sent = stream.write_all(head.as_bytes());
-                while sent.is_ok() {
-                    sent = stream.write_all(piece.as_bytes());
-                }
-            });
-        }
-    });
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        media_type::MANIFEST
+    );
+    let image = endless(head, format!("10000\r\n{}\r\n", " ".repeat(0x10000)));
     let place = directory();
     let out = place.path().join("out").display().to_string();
-    let image = format!("{address}/a:t");
     refuses(&["pull", &image, &out, "--retries", "1"], "");
     refuses(&["inspect", &image], "");
 }

@@ -1,7 +1,7 @@
 //! Registries with excessive answers.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +40,26 @@ impl Registry {
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
+}
+
+/// Starts a server that answers with `head`, then with `piece` again and again. Returns the name of
+/// an image there.
+pub(crate) fn endless(head: String, piece: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (head, piece) = (head.clone(), piece.clone());
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let mut sent = stream.write_all(head.as_bytes());
+                while sent.is_ok() {
+                    sent = stream.write_all(piece.as_bytes());
+                }
+            });
+        }
+    });
+    format!("{address}/a:t")
 }
 
 fn serve(
