@@ -6,19 +6,37 @@ use crate::checkout::Checkout;
 use crate::nix;
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The client's end and the builder's end of the cable between them.
-const CLIENT: &str = "10.231.77.1";
-const BUILDER: &str = "10.231.77.2";
 const PORT: u16 = 22;
+
+/// The start of each namespace's name. The process that made it follows.
+const NAMESPACES: &str = "crateyard-";
+
+/// The addresses of the client's end and of the builder's end of the cable between them. Each
+/// process has its own pair out of the range that RFC 2544 reserves for tests.
+struct Cable {
+    client: Ipv4Addr,
+    builder: Ipv4Addr,
+}
+
+impl Cable {
+    fn of(process: u32) -> Self {
+        let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) | (process & 0x7fff) << 2;
+        Self {
+            client: Ipv4Addr::from(network | 1),
+            builder: Ipv4Addr::from(network | 2),
+        }
+    }
+}
 
 /// A host behind a cable: a network namespace with sshd, and a store of its own.
 struct Host {
     namespace: String,
+    cable: Cable,
     directory: PathBuf,
     _server: Option<Running>,
 }
@@ -28,8 +46,11 @@ impl Host {
     /// send them.
     fn start(directory: &Path, main: &Main) -> Result<Self> {
         fs::create_dir_all(directory)?;
+        remove_abandoned()?;
+        let process = std::process::id();
         let mut host = Self {
-            namespace: format!("crateyard-{}", std::process::id()),
+            namespace: format!("{NAMESPACES}{process}"),
+            cable: Cable::of(process),
             directory: directory.to_owned(),
             _server: None,
         };
@@ -47,10 +68,11 @@ impl Host {
         );
         fs::write(directory.join("nix.conf"), nix)?;
         let here = directory.display();
+        let address = host.cable.builder;
         fs::write(
             directory.join("sshd_config"),
             format!(
-                "ListenAddress {BUILDER}\nPort {PORT}\nHostKey {here}/host\nAuthorizedKeysFile \
+                "ListenAddress {address}\nPort {PORT}\nHostKey {here}/host\nAuthorizedKeysFile \
                  {here}/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin \
                  prohibit-password\nSetEnv NIX_USER_CONF_FILES={here}/nix.conf\n"
             ),
@@ -62,15 +84,17 @@ impl Host {
             .args(["netns", "exec", &host.namespace])
             .arg(sshd)
             .args(["-D", "-e", "-f"]);
+        let log = directory.join("sshd.log");
         command
             .arg(directory.join("sshd_config"))
-            .stderr(Stdio::null());
+            .stderr(fs::File::create(&log)?);
         host._server = Some(Running::start(&mut command)?);
         let begin = Instant::now();
-        while TcpStream::connect((BUILDER, PORT)).is_err() {
+        while TcpStream::connect((address, PORT)).is_err() {
             ensure!(
-                begin.elapsed() < Duration::from_secs(20),
-                "sshd does not answer"
+                begin.elapsed() < Duration::from_secs(60),
+                "sshd does not answer at {address}; it said:\n{}",
+                fs::read_to_string(&log)?
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -79,13 +103,14 @@ impl Host {
 
     fn connect(&self) -> Result<()> {
         let name = &self.namespace;
-        let (near, far) = (self.cable("c"), self.cable("b"));
+        let (near, far) = (interface("c"), interface("b"));
+        let Cable { client, builder } = &self.cable;
         let commands = [
             format!("netns add {name}"),
             format!("link add {near} type veth peer name {far} netns {name}"),
-            format!("addr add {CLIENT}/30 dev {near}"),
+            format!("addr add {client}/30 dev {near}"),
             format!("link set {near} up"),
-            format!("-n {name} addr add {BUILDER}/30 dev {far}"),
+            format!("-n {name} addr add {builder}/30 dev {far}"),
             format!("-n {name} link set {far} up"),
         ];
         for command in commands {
@@ -96,29 +121,50 @@ impl Host {
         Ok(())
     }
 
-    fn cable(&self, end: &str) -> String {
-        format!("cy{end}{}", std::process::id())
-    }
-
     /// Returns the builder as `--builders` names it, with two jobs at once.
     fn builder(&self) -> String {
         let here = self.directory.display();
-        format!("ssh://root@{BUILDER}?remote-store={here}/store x86_64-linux {here}/client 2 1")
+        let address = self.cable.builder;
+        format!("ssh://root@{address}?remote-store={here}/store x86_64-linux {here}/client 2 1")
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         self._server = None;
-        // The cable vanishes with the namespace.
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.namespace])
-            .status();
+        delete(&self.namespace);
         let _ = Command::new("chmod")
             .args(["-R", "u+w"])
             .arg(&self.directory)
             .status();
     }
+}
+
+fn interface(end: &str) -> String {
+    format!("cy{end}{}", std::process::id())
+}
+
+/// Deletes the namespaces of test runs that were killed. Their servers run on in them.
+fn remove_abandoned() -> Result<()> {
+    let list = duct::cmd!("ip", "netns", "list").read()?;
+    for name in list.lines().filter_map(|line| line.split(' ').next()) {
+        let process = name.strip_prefix(NAMESPACES);
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let servers = duct::cmd!("ip", "netns", "pids", name).read()?;
+            for server in servers.lines() {
+                duct::cmd!("kill", server).unchecked().run()?;
+            }
+            delete(name);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a namespace. Its cable vanishes with it.
+fn delete(namespace: &str) {
+    let _ = Command::new("ip")
+        .args(["netns", "del", namespace])
+        .status();
 }
 
 pub fn over_ssh() -> Result<()> {
