@@ -31,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
             "a_file_that_a_macro_names_is_named_with_its_cure",
             macro_names_a_file,
         ),
+        test(
+            "a_script_that_reads_examples_is_told_the_line_to_add",
+            script_reads_examples,
+        ),
         test("a_variable_is_set_for_its_crate_alone", variable),
         test("a_file_is_given_to_a_crate_of_a_registry", registry_file),
         test("who_asks_git_is_told_the_revision", revision),
@@ -193,6 +197,21 @@ fn macro_names_a_file() -> Result<()> {
         "[crates.reader]\nfiles = [\"../texts/one.txt\"]",
     )?;
     ensure!(said == "a note", "the program says {said:?}");
+    Ok(())
+}
+
+fn script_reads_examples() -> Result<()> {
+    let script = "fn main() { let found = std::fs::read_dir(\"examples\").unwrap().count(); \
+                  println!(\"cargo::rustc-env=FOUND={found}\"); }";
+    let main = "fn main() { print!(\"{}\", env!(\"FOUND\")); }";
+    let workspace = small("exemplary", main, script)?;
+    let examples = workspace.path().join("examples");
+    fs::create_dir(&examples)?;
+    fs::write(examples.join("one.rs"), "fn main() {}")?;
+    fs::write(examples.join("two.rs"), "fn main() {}")?;
+    let cure = "[crates.exemplary]\nfiles = [\"examples\"]";
+    let said = cured_by(workspace.path(), "exemplary", cure)?;
+    ensure!(said == "2", "the program says {said:?}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Files, variables and revisions that a cell has only if `images.toml` declares them.
 
 use super::{Failure, paths, words};
+use crate::Action;
 use crate::source::WORKSPACE;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,11 +53,17 @@ impl Failure<'_> {
         if !self.says_any(&NOT_FOUND[..2]) {
             return None;
         }
-        let sources = self.sources();
-        let named = sources
+        let sources = self.code();
+        let outside = sources
             .iter()
             .flat_map(|source| words::quoted_after(source, &["\"../", "\"./../"]));
-        let named: Vec<String> = named.map(|rest| format!("../{rest}")).collect();
+        let mut named: Vec<String> = outside.map(|rest| format!("../{rest}")).collect();
+        if matches!(self.request.unit.action, Action::RunBuildScript { .. }) {
+            let inside = sources
+                .iter()
+                .flat_map(|source| words::quoted_left_out(source));
+            named.extend(inside.map(str::to_owned));
+        }
         self.declare_files(self.undeclared(named.iter().map(String::as_str)))
     }
 

@@ -103,15 +103,48 @@ pub(super) fn file_of(address: &str) -> Option<&str> {
     (!name.is_empty() && name.chars().all(is_plain)).then_some(name)
 }
 
-/// Returns the words that look like paths out of the package or into the workspace.
+/// Returns the words that look like paths out of the package, into the workspace, or to a part of
+/// the package that a unit lacks.
 pub(super) fn paths(said: &str) -> Vec<&str> {
     let lines = said
         .lines()
         .filter(|line| !line.contains("couldn't read `"));
     lines
         .flat_map(|line| line.split(is_end))
-        .map(|word| word.trim_end_matches(['.', ':']))
-        .filter(|word| word.starts_with("/workspace/") || word.contains("../"))
+        // A line and a column may follow.
+        .filter_map(|word| word.split(':').next())
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.starts_with("/workspace/") || word.contains("../") || is_left_out(word))
+        .collect()
+}
+
+/// The folders of a package that its units lack unless they test, and one that the root's package
+/// lacks (nix/cargo/source.nix).
+const LEFT_OUT: [&str; 4] = ["benches", "docs", "examples", "tests"];
+
+/// Whether a path from the package leads to what its units lack: a folder for tests, or a document.
+fn is_left_out(path: &str) -> bool {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let (top, inner) = path.split_once('/').unwrap_or((path, ""));
+    let is_document = || {
+        let extension = top.rsplit_once('.').map(|(_, extension)| extension);
+        extension == Some("md")
+            || ["CHANGELOG", "LICENCE", "LICENSE"]
+                .iter()
+                .any(|name| top.starts_with(name))
+    };
+    match inner {
+        "" => is_document(),
+        _ => LEFT_OUT.contains(&top),
+    }
+}
+
+/// Returns the texts in quotes that lead from the package to what its units lack.
+pub(super) fn quoted_left_out(source: &str) -> Vec<&str> {
+    let quoted = source.split('"').skip(1).step_by(2);
+    quoted
+        .filter(|text| LEFT_OUT.contains(text) || is_left_out(text))
+        .filter(|text| !text.contains(|c: char| c.is_whitespace() || "{}*".contains(c)))
         .collect()
 }
 
@@ -127,4 +160,25 @@ pub(super) fn quoted_after<'a>(source: &'a str, openings: &'a [&str]) -> Vec<&'a
     after
         .filter_map(|rest| rest.split_once('"').map(|(literal, _)| literal))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_package_that_its_units_lack_are_paths() {
+        let said = "cannot read examples/a.txt:3:5, src/b.rs or README.md; see tests";
+        assert_eq!(paths(said), ["examples/a.txt", "README.md"]);
+    }
+
+    #[test]
+    fn sources_name_parts_of_a_package_that_its_units_lack() {
+        let source = r#"dir("tests"); read("./examples/a"); read("src/a"); read("benches/{x}");"#;
+        assert_eq!(quoted_left_out(source), ["tests", "./examples/a"]);
+        assert_eq!(
+            quoted_left_out(r#"f("LICENSE-MIT", "a/LICENSE")"#),
+            ["LICENSE-MIT"]
+        );
+    }
 }
