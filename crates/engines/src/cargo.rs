@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use crateyard_description::TargetPlatform;
 use crateyard_description::normal::{Binary, Build, Call, Description};
+use crateyard_fetch::debs;
 use serde::Deserialize;
 
 use super::images::{Images, no_part, no_step};
@@ -80,12 +81,9 @@ fn check_only_nix(description: &Description, images: &[String]) -> Result<()> {
 
 /// This machine's platform.
 pub fn this_platform() -> Result<TargetPlatform> {
-    let debian = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => bail!("images for {other} are only built through Nix or buildx"),
-    };
-    TargetPlatform::of_debian(debian).with_context(|| format!("{debian} has no platform"))
+    let debian = debs::architecture();
+    TargetPlatform::of_debian(debian)
+        .with_context(|| format!("images for {debian} are only built through Nix or buildx"))
 }
 
 /// Cargo's results.

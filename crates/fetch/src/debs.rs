@@ -18,7 +18,28 @@ pub struct DebFile<'l> {
     suites: &'l [crateyard_debian::lock::Suite],
 }
 
-/// Selects packages of a lock by set and architecture. An empty list selects all.
+/// The sets whose packages only compile: no image holds them.
+const COMPILING: [&str; 4] = ["lints", "npm", "toolchain", "toolchain.linker"];
+/// The beginnings of the names of such sets.
+const COMPILING_PREFIXES: [&str; 2] = ["crates.", "cross-"];
+
+/// Returns Debian's name of this machine's architecture, or Rust's name if Debian's is not known.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn only_compiles(set: &str) -> bool {
+    let mut prefixes = COMPILING_PREFIXES.iter();
+    COMPILING.contains(&set) || prefixes.any(|prefix| set.starts_with(prefix))
+}
+
+/// Selects packages of a lock by set and architecture. An empty list of sets selects all. An empty
+/// list of architectures selects what builds on this machine need: sets that only compile for the
+/// machine's own architecture, and other sets for all.
 pub fn select<'l>(
     lock: &'l Lock,
     sets: &[String],
@@ -36,11 +57,15 @@ pub fn select<'l>(
     if let Some(unknown) = architectures.iter().find(|name| !known.contains(name)) {
         bail!("no set in the lock is for the architecture `{unknown}`");
     }
-    let asked = |list: &[String], name: &String| list.is_empty() || list.contains(name);
+    let is_wanted = |set: &str, name: &String| match architectures {
+        [] => !only_compiles(set) || name == architecture(),
+        asked => asked.contains(name),
+    };
     let mut keys = BTreeSet::new();
-    for (_, set) in lock.sets.iter().filter(|(name, _)| asked(sets, name)) {
-        for (_, members) in set.iter().filter(|(name, _)| asked(architectures, name)) {
-            keys.extend(members);
+    for (set, resolved) in &lock.sets {
+        if sets.is_empty() || sets.contains(set) {
+            let resolved = resolved.iter().filter(|(name, _)| is_wanted(set, name));
+            keys.extend(resolved.flat_map(|(_, members)| members));
         }
     }
     let debs = keys
@@ -103,4 +128,66 @@ pub fn download(
         }
     }
     Ok(arrived)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crateyard_debian::lock::Package;
+    use std::collections::BTreeMap;
+
+    const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+
+    /// Returns a lock in which each set is resolved for both architectures.
+    fn lock(sets: &[&str]) -> Lock {
+        let key = |set: &str, architecture: &str| format!("of-{set}:{architecture}");
+        let of_set = |set: &&str| {
+            let resolved = ARCHITECTURES.map(|it| (it.to_owned(), vec![key(set, it)]));
+            ((*set).to_owned(), BTreeMap::from(resolved))
+        };
+        let package = Package {
+            version: "1".to_owned(),
+            archive: "debian".to_owned(),
+            path: "pool/a.deb".to_owned(),
+            sha256: "0".repeat(64),
+            size: 1,
+        };
+        let keys = sets
+            .iter()
+            .flat_map(|set| ARCHITECTURES.map(|it| key(set, it)));
+        Lock {
+            version: 1,
+            suites: Vec::new(),
+            snapshot: String::new(),
+            sets: sets.iter().map(of_set).collect(),
+            omitted: BTreeMap::new(),
+            packages: keys.map(|key| (key, package.clone())).collect(),
+        }
+    }
+
+    fn selected(lock: &Lock, architectures: &[&str]) -> Vec<String> {
+        let architectures: Vec<String> = architectures.iter().map(|it| (*it).to_owned()).collect();
+        let debs = select(lock, &[], &architectures, &Store::new(None)).unwrap();
+        debs.into_iter().map(|deb| deb.file).collect()
+    }
+
+    #[test]
+    fn what_compiles_elsewhere_is_not_selected() {
+        let here = architecture();
+        for set in ["crates.openssl-sys", "cross-amd64", "lints", "toolchain"] {
+            let expected = [format!("of-{set}_1_{here}.deb")];
+            assert_eq!(selected(&lock(&[set]), &[]), expected);
+        }
+        let both = ["of-base_1_amd64.deb", "of-base_1_arm64.deb"];
+        assert_eq!(selected(&lock(&["base"]), &[]), both);
+    }
+
+    #[test]
+    fn a_named_architecture_is_selected_alone() {
+        let lock = lock(&["base", "toolchain"]);
+        for it in ARCHITECTURES {
+            let expected = ["base", "toolchain"].map(|set| format!("of-{set}_1_{it}.deb"));
+            assert_eq!(selected(&lock, &[it]), expected);
+        }
+    }
 }

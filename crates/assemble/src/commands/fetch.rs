@@ -39,7 +39,8 @@ pub struct Args {
     /// Only these sets of packages, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     sets: Vec<String>,
-    /// Only packages for these architectures, separated by commas
+    /// Only packages for these architectures, separated by commas; without this, packages that only
+    /// compile are for this machine's architecture
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     architectures: Vec<String>,
     /// The store to fill, as Nix names it: a directory or a URL
@@ -176,9 +177,15 @@ fn own(cargo_lock: &Path) -> Option<Own> {
     })
 }
 
+/// The sets of Crateyard's own lock that any workspace builds with.
+const OWN_SETS: [&str; 2] = ["cross-amd64", "toolchain"];
+
 /// Selects the packages of Crateyard's own tools that the workspace does not have.
 fn own_debs<'l>(own: &'l Lock, debs: &[DebFile<'_>], store: &Store) -> Result<Vec<DebFile<'l>>> {
-    let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
+    let sets = OWN_SETS.iter().map(|set| (*set).to_owned());
+    // The workspace may have an older or a newer Crateyard.
+    let sets: Vec<String> = sets.filter(|set| own.sets.contains_key(set)).collect();
+    let mut more = debs::select(own, &sets, &[], store)?;
     more.retain(|each| debs.iter().all(|known| known.path != each.path));
     Ok(more)
 }
