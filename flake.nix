@@ -4,23 +4,17 @@
   outputs =
     { self }:
     let
-      # The systems that can build. Their seeds are in nix/seed.
-      systems = [ "x86_64-linux" ];
-      forEach =
-        function:
-        builtins.listToAttrs (
-          map (name: {
-            inherit name;
-            value = function name;
-          }) systems
-        );
+      inherit (builtins) mapAttrs;
       lib = import ./nix/lib.nix { crateyard = self; };
-      made = forEach (system: lib.mkImages { src = self; inherit system; });
-    in
-    {
-      inherit lib;
+      # The systems that can build. Their seeds are in nix/seed.
+      made = mapAttrs (system: _: lib.mkImages { src = self; inherit system; }) (
+        import ./nix/systems.nix
+      );
+      # The system whose outputs every machine can evaluate in `nix flake check`. Those of the other
+      # one are below `legacyPackages` (nix/lib.nix, `elsewhereOf`).
+      forEach = function: { x86_64-linux = function "x86_64-linux"; };
 
-      packages = (import ./nix/elsewhere.nix).add (forEach (
+      packagesFor =
         system:
         let
           foundation = lib.foundationFor system;
@@ -35,23 +29,9 @@
           bootstrap = named "bootstrap" foundation.bootstrap.fromSource;
           seed = named "seed" (foundation.seedFor "x86_64-unknown-linux-gnu");
           seed-aarch64 = named "seed-aarch64" (foundation.seedFor "aarch64-unknown-linux-gnu");
-        }
-      ));
-
-      # `nix run`, with the command line's arguments after `--`. The static program also starts
-      # where there is no C library in /lib, as on NixOS.
-      apps = forEach (system: {
-        default = {
-          type = "app";
-          program = "${(lib.foundationFor system).assembleStatic}/bin/assemble";
         };
-      });
 
-      # Every unit of the images' binaries by its key in the plan, and the checks and tests of every
-      # package.
-      legacyPackages = forEach (system: lib.legacyPackagesOf made.${system});
-
-      checks = forEach (
+      checksFor =
         system:
         let
           foundation = lib.foundationFor system;
@@ -80,13 +60,40 @@
         // lib.checksOf made.${system} [
           "crateyard-plan"
           "crateyard-unit"
-        ]
-      );
+        ];
+    in
+    {
+      inherit lib;
+
+      packages = (import ./nix/elsewhere.nix).add (forEach packagesFor);
+
+      # `nix run`, with the command line's arguments after `--`. The static program also starts
+      # where there is no C library in /lib, as on NixOS.
+      apps = mapAttrs (system: _: {
+        default = {
+          type = "app";
+          program = "${(lib.foundationFor system).assembleStatic}/bin/assemble";
+        };
+      }) made;
+
+      # Every unit of the images' binaries by its key in the plan, and the checks and tests of every
+      # package.
+      legacyPackages =
+        mapAttrs (
+          system: made:
+          let
+            all = lib.elsewhereOf made;
+          in
+          all // packagesFor system // { checks = all.checks // checksFor system; }
+        ) made
+        // forEach (system: lib.legacyPackagesOf made.${system});
+
+      checks = forEach checksFor;
 
       devShells = forEach (system: { default = made.${system}.shell; });
 
       # `nix fmt`, also on systems that build nothing.
-      formatter = lib.formattersOf made;
+      formatter = lib.formattersOf (forEach (system: made.${system}));
 
       templates = import ./nix/templates.nix;
     };

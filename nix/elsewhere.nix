@@ -1,29 +1,34 @@
-# The systems that build nothing by themselves.
+# The systems without packages of their own.
 let
-  # The system that builds all packages.
-  builder = "x86_64-linux";
-  systems = [
-    "aarch64-darwin"
+  # The systems that build all packages of a Mac, the preferred one first.
+  builders = [
+    "x86_64-linux"
     "aarch64-linux"
+  ];
+  macs = [
+    "aarch64-darwin"
     "x86_64-darwin"
   ];
 in
 {
-  inherit systems;
+  # The systems that format with the machine's own tools, unless a flake builds on them.
+  systems = macs ++ builders;
 
-  # Adds these systems to a flake's packages, a set of packages by system. On a Mac or an arm64
-  # machine, `nix build .#NAME-image` gives the same image, because Nix lets a builder make it
-  # (docs/ci.md).
+  # Adds Macs to a flake's packages, a set of packages by system. There, `nix build .#NAME-image`
+  # gives the same image, because Nix lets a Linux builder make it (docs/ci.md).
   add =
     packages:
-    if packages ? ${builder} then
+    let
+      found = builtins.filter (system: packages ? ${system}) builders;
+    in
+    if found == [ ] then
+      packages
+    else
       builtins.listToAttrs (
         map (name: {
           inherit name;
-          value = packages.${builder};
-        }) systems
+          value = packages.${builtins.head found};
+        }) macs
       )
-      // packages
-    else
-      packages;
+      // packages;
 }

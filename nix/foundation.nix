@@ -3,7 +3,7 @@
 {
   # Crateyard's own source: a path.
   crateyard,
-  # The system that builds, and its other names: { architecture, rust, platform }.
+  # The system that builds, and its other names: ./systems.nix.
   system,
   host,
   # The pin of the release whose compiler is used (./toolchain/release.nix): a path; null for
@@ -115,29 +115,18 @@ let
   seedFor =
     target:
     let
-      isNative = target == host.rust;
       cross = rootFileSystem {
         name = "cross";
-        packages = debian.packagesOf "cross-seed";
+        packages = debian.packagesOf (crossSets.${target});
       };
     in
     program (
       (workspace {
         inherit tree;
-        toolchain = [ debianToolchain ] ++ (if isNative then [ ] else [ cross ]);
+        toolchain = [ debianToolchain ] ++ (if target == host.rust then [ ] else [ cross ]);
         profile = "seed";
         inherit target;
-        # The linker alone: the program links no C library and no start files.
-        cargoArgs =
-          if isNative then
-            [ ]
-          else
-            [
-              "--config"
-              "target.${target}.linker='aarch64-linux-gnu-ld'"
-              "--config"
-              "target.${target}.rustflags=['-Clinker-flavor=ld']"
-            ];
+        cargoArgs = linking.${target};
       }).build
         [
           {
@@ -146,6 +135,30 @@ let
           }
         ]
     ) "crateyard-seed" "seed";
+  # What links the seed on a machine of the other architecture.
+  crossSets = {
+    ${systems.x86_64-linux.rust} = "cross-amd64";
+    ${systems.aarch64-linux.rust} = "cross-seed";
+  };
+  # How the seed is linked: on all machines by the same program, so that it has the same bytes.
+  linking = {
+    ${systems.x86_64-linux.rust} =
+      if host.rust == systems.x86_64-linux.rust then
+        [ ]
+      else
+        [
+          "--config"
+          "target.${systems.x86_64-linux.rust}.linker='${systems.x86_64-linux.gnu}-gcc'"
+        ];
+    # The linker alone: the program links no C library and no start files.
+    ${systems.aarch64-linux.rust} = [
+      "--config"
+      "target.${systems.aarch64-linux.rust}.linker='${systems.aarch64-linux.gnu}-ld'"
+      "--config"
+      "target.${systems.aarch64-linux.rust}.rustflags=['-Clinker-flavor=ld']"
+    ];
+  };
+  systems = import ./systems.nix;
   program =
     build: package: bin:
     build.program { inherit package bin; };

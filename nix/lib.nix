@@ -4,18 +4,7 @@
   crateyard,
 }:
 let
-  systems = {
-    x86_64-linux = {
-      architecture = "amd64";
-      rust = "x86_64-unknown-linux-gnu";
-      platform = "linux/amd64";
-    };
-    aarch64-linux = {
-      architecture = "arm64";
-      rust = "aarch64-unknown-linux-gnu";
-      platform = "linux/arm64";
-    };
-  };
+  systems = import ./systems.nix;
 
   # Crateyard's own pin of a release, and the oldest release that compiles Crateyard's own programs.
   ownLock = crateyard + "/toolchain.lock";
@@ -49,6 +38,12 @@ let
       foundations.${system}.release
     else
       foundationOf toolchainLock system systems.${system};
+
+  # Whether a release's lock has a compiler that runs on a system.
+  runsOn =
+    system: toolchainLock:
+    (builtins.fromJSON (builtins.readFile toolchainLock)).components.rustc
+    ? ${systems.${system}.rust};
 
   # The names of a description's images, including variants. `nix flake show` needs them without
   # building anything.
@@ -106,6 +101,7 @@ let
         dirty = !(src ? rev);
       },
       # The compiler: "release" for the release that toolchain.lock pins, "debian" for Debian's.
+      # Where the lock has no compiler for the system, Debian's takes the place of the release.
       compiler ?
         (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
       # The pin of the release: a path.
@@ -129,6 +125,7 @@ let
         "release"
         "debian"
       ];
+      used = if compiler == "release" && !(runsOn system toolchainLock) then "debian" else compiler;
       build = buildWith { };
       buildWith =
         more:
@@ -142,16 +139,19 @@ let
               src
               description
               debianLock
-              compiler
               toolchainLock
               nixpkgs
               revision
               ;
+            compiler = used;
           }
         );
       usedFoundation =
         if builtins.elem compiler compilers then
-          foundationWith { inherit system compiler toolchainLock; }
+          foundationWith {
+            inherit system toolchainLock;
+            compiler = used;
+          }
         else
           throw "mkImages knows the compilers \"release\" and \"debian\", not \"${compiler}\"";
       lazily =
@@ -193,7 +193,7 @@ let
           { };
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
-      toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
+      toolchainLock = if used == "release" then "${toolchainLock}" else "";
       npmParts = build.npm.parts;
       npmInputs = builtins.toJSON {
         version = 1;
@@ -217,7 +217,7 @@ let
       };
     }
     // (
-      if compiler == "debian" then
+      if used == "debian" then
         { }
       else
         { debian = mkImages (arguments // { compiler = "debian"; }); }
@@ -269,6 +269,18 @@ let
       else
         { }
     );
+  # What a system that is not among a flake's `buildSystems` builds, from the results of `mkImages`:
+  # `nix build` finds these packages under their own names, too. They are not in `packages`, because
+  # the `nix flake check` of older Nix evaluates those of all systems, and evaluation runs programs
+  # of the system.
+  elsewhereOf =
+    made:
+    legacyPackagesOf made
+    // packagesOf made
+    // {
+      inherit (made) shell;
+      checks = made.checks // checksOf made (builtins.attrNames made.checks) // made.planIsCurrent;
+    };
   attributesOf = made: {
     inherit (made)
       units
@@ -305,7 +317,8 @@ let
   mkFlake =
     {
       src,
-      # The systems that build.
+      # The systems whose machines have packages, checks and a shell. Other machines that can build
+      # have the same below `legacyPackages`.
       buildSystems ? [ "x86_64-linux" ],
       # The packages that `nix flake check` checks; null for all members.
       checked ? null,
@@ -324,9 +337,15 @@ let
               inherit system;
             }
           );
-        }) buildSystems
+        }) (builtins.attrNames systems)
       );
-      each = function: builtins.mapAttrs (_: function) made;
+      own = builtins.intersectAttrs (builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = null;
+        }) buildSystems
+      )) made;
+      each = function: builtins.mapAttrs (_: function) own;
     in
     {
       packages = (import ./elsewhere.nix).add (each packagesOf);
@@ -335,9 +354,9 @@ let
         checksOf made (if checked == null then builtins.attrNames made.checks else checked)
         // made.planIsCurrent
       );
-      legacyPackages = each legacyPackagesOf;
+      legacyPackages = builtins.mapAttrs (_: elsewhereOf) made // each legacyPackagesOf;
       devShells = each (made: { default = made.shell; });
-      formatter = formattersOf made;
+      formatter = formattersOf own;
     };
 
   # The outputs of a flake that has others, too: its own, and those that `mkFlake` makes of the same
@@ -366,6 +385,7 @@ in
     packagesOf
     checksOf
     legacyPackagesOf
+    elsewhereOf
     formattersOf
     foundationFor
     ;

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
     let test = |name, run| trial(format!("flake::{name}"), run);
     vec![
         test("show_lists_everything_and_builds_nothing", show),
+        test("arm64_has_all_outputs_of_its_own", arm64),
         test("check_passes", check),
         test("fmt_formats_by_the_locked_release", fmt),
         test("a_flake_s_own_formatter_wins", own_formatter),
@@ -26,7 +27,10 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The systems whose packages another machine builds.
-pub const ELSEWHERE: [&str; 3] = ["aarch64-darwin", "aarch64-linux", "x86_64-darwin"];
+pub const MACS: [&str; 2] = ["aarch64-darwin", "x86_64-darwin"];
+
+/// The systems that have only the formatter for machines without a locked release.
+const ELSEWHERE: [&str; 3] = ["aarch64-darwin", "aarch64-linux", "x86_64-darwin"];
 
 /// Runs in an empty store, where nothing is built yet, and forbids builds during evaluation.
 fn show() -> Result<()> {
@@ -56,11 +60,13 @@ fn show() -> Result<()> {
             packages[attribute]
         );
     }
-    for system in ELSEWHERE {
+    for system in MACS {
         ensure!(
             shown["packages"][system] == *packages,
             "{system} has other packages"
         );
+    }
+    for system in ELSEWHERE {
         ensure!(
             shown["formatter"][system]["name"] == "fmt",
             "{system} has no formatter"
@@ -80,6 +86,37 @@ fn show() -> Result<()> {
         .filter(|name| *name != ".links" && !name.ends_with(".drv") && !name.ends_with("-source"))
         .collect();
     ensure!(built.is_empty(), "these were built: {built:?}");
+    Ok(())
+}
+
+/// Their names and systems are known without running anything on such a machine.
+fn arm64() -> Result<()> {
+    let outputs = "let described = builtins.mapAttrs (_: it: { inherit (it) type name system; }); \
+                   ours = described flake.packages.x86_64-linux; in { inherit ours; theirs = \
+                   described (builtins.intersectAttrs ours flake.legacyPackages.aarch64-linux); \
+                   checks = builtins.attrNames flake.checks.x86_64-linux; theirChecks = \
+                   builtins.attrNames flake.legacyPackages.aarch64-linux.checks; shell = \
+                   flake.legacyPackages.aarch64-linux ? shell; app = \
+                   flake.apps.aarch64-linux.default.type; toolchain = \
+                   flake.legacyPackages.aarch64-linux.toolchain.drvPath; }";
+    let found: Value = nix::evaluate(&repository(), outputs)?;
+    let text = found["ours"]
+        .to_string()
+        .replace("x86_64-linux", "aarch64-linux");
+    let expected: Value = serde_json::from_str(&text)?;
+    ensure!(
+        found["theirs"] == expected,
+        "{} instead of {expected}",
+        found["theirs"]
+    );
+    let theirs = found["theirChecks"].as_array().context("no checks")?;
+    for check in found["checks"].as_array().context("no checks")? {
+        ensure!(theirs.contains(check), "no {check} in {theirs:?}");
+    }
+    ensure!(
+        found["shell"] == true && found["app"] == "app",
+        "no shell or no app in {found}"
+    );
     Ok(())
 }
 

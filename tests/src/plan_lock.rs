@@ -2,7 +2,7 @@
 //! the same derivations. With the plan of another workspace, nothing is built unnoticed.
 
 use crate::checkout::{Checkout, assemble, git, template};
-use crate::flake::ELSEWHERE;
+use crate::flake::MACS;
 use crate::nix;
 use crate::release::Release;
 use crate::trial::{ignorable, trial};
@@ -143,7 +143,7 @@ fn evaluates() -> Result<()> {
     service.track()?;
     let found = service.image(&WITHOUT)?;
     ensure!(found == expected, "{found} is not {expected}");
-    for system in ELSEWHERE {
+    for system in MACS {
         let image = format!(
             "{}#packages.{system}.service-image.drvPath",
             service.flake()
@@ -182,7 +182,7 @@ fn all_systems() -> Result<Completion> {
     ] {
         let words = [command, &WITHOUT, &[&flake]].concat();
         let (shown, _) = release.run(&directories, &settings, &words)?;
-        for system in ELSEWHERE.iter().filter(|_| command.contains(&"show")) {
+        for system in MACS.iter().filter(|_| command.contains(&"show")) {
             ensure!(shown.contains(system), "{system} is not shown");
         }
     }
