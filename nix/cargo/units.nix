@@ -42,7 +42,7 @@
 let
   inherit (tree) root lock;
   # The needs of crates that bind C libraries. They explain a failure, and decide nothing.
-  table = builtins.fromTOML (builtins.readFile ../../crates/description/src/native.toml);
+  table = builtins.fromTOML (builtins.readFile ../../crates/description/src/debian-by-crate.toml);
   known = table.needed // table.optional;
   wantsOf =
     { package, unit, ... }:

@@ -1,4 +1,4 @@
-//! The Debian packages that crates with bindings to C libraries need: `native.toml`.
+//! The Debian packages that crates with bindings to C libraries need: `debian-by-crate.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::model::{Crate, Description};
 use crate::workspace::LockedPackage;
 
-const TABLE: &str = include_str!("native.toml");
+const TABLE: &str = include_str!("debian-by-crate.toml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

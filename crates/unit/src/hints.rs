@@ -12,7 +12,7 @@ use crate::Action;
 use crate::run::Request;
 
 /// Messages of build scripts that miss a program, and the Debian package that has it. Libraries are
-/// known by the crates that use them: crates/description/src/native.toml.
+/// known by the crates that use them: crates/description/src/debian-by-crate.toml.
 const PROGRAMS: [(&str, &str); 5] = [
     ("libclang", "libclang-dev"),
     ("find `protoc`", "protobuf-compiler"),
