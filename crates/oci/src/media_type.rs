@@ -29,6 +29,9 @@ pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// Docker's layer compressed with zstd.
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+/// The type of an in-toto statement (its `_type`), such as a provenance or a signature.
+pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+
 /// Whether the type is an index's, in either dialect.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, INDEX | DOCKER_INDEX)

@@ -1,11 +1,9 @@
 //! Statements about images, and their bytes that are signed.
 
+use crateyard_oci::media_type;
 use serde_json::{Value, json};
 
 use crate::{Error, IMAGE_PREDICATE, IN_TOTO_TYPE};
-
-/// The type of in-toto statements.
-pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
 /// Makes the statement that an image's signature signs. `digest` is `ALGORITHM:HEX`.
 pub fn image_statement(digest: &str) -> Value {
@@ -16,7 +14,7 @@ pub fn image_statement(digest: &str) -> Value {
 pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value {
     let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
     json!({
-        "_type": STATEMENT_TYPE,
+        "_type": media_type::STATEMENT,
         "subject": [{"digest": {algorithm: hex}}],
         "predicateType": predicate_type,
         "predicate": predicate,
@@ -27,7 +25,7 @@ pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value 
 pub(crate) fn about(payload_type: &str, payload: &[u8], digest: &str) -> Result<Value, Error> {
     let statement: Value =
         serde_json::from_slice(payload).map_err(|error| Error::Bundle(error.to_string()))?;
-    let is_statement = payload_type == IN_TOTO_TYPE && statement["_type"] == STATEMENT_TYPE;
+    let is_statement = payload_type == IN_TOTO_TYPE && statement["_type"] == media_type::STATEMENT;
     let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
     let subjects = statement["subject"].as_array();
     let is_about = subjects.is_some_and(|all| all.iter().any(|it| it["digest"][algorithm] == hex));

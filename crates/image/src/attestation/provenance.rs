@@ -10,7 +10,7 @@ mod invocation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crateyard_oci::Digest;
+use crateyard_oci::{Digest, media_type};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,8 +23,6 @@ use crate::spec::{BuildInputs, InputsSpec, NpmPackageInput, PackageRole, UnitInp
 pub use difference::{Difference, Kind, compare};
 pub use invocation::{BuildMetadata, Invocation, Times, Workflow};
 
-/// The type of in-toto statements.
-pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The type of the predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// The type of the build, which defines the parameters: see docs/trust.md.
@@ -35,7 +33,7 @@ const BUILDER: &str = "https://github.com/crateyard/crateyard";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
-    /// [`STATEMENT_TYPE`].
+    /// [`media_type::STATEMENT`].
     #[serde(rename = "_type")]
     pub kind: String,
     /// The image: its manifest.
@@ -220,7 +218,7 @@ pub(super) fn statement(
     let layers = subject.layers.iter();
     let version = ("crateyard".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     Ok(Statement {
-        kind: STATEMENT_TYPE.to_owned(),
+        kind: media_type::STATEMENT.to_owned(),
         subject: vec![image],
         predicate_type: PREDICATE_TYPE.to_owned(),
         predicate: Predicate {
