@@ -13,8 +13,8 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::error::shown;
 
-/// The limit for the memory of an xz dictionary, in KiB: four times the amount that `xz -9` uses.
-const XZ_MEMORY: u32 = 256 << 10;
+/// The most memory that an xz stream may ask for, in KiB, as in crates/oci. `xz -9` needs 65 MiB.
+const XZ_MEMORY: u32 = 128 << 10;
 
 /// A member that is decompressed piece by piece.
 pub(crate) enum Stream<'a> {
@@ -343,5 +343,24 @@ mod tests {
     fn the_checksum_is_that_of_the_standard() {
         assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn xz_may_ask_for_the_memory_of_its_largest_preset_and_not_for_much_more() {
+        // The code of the dictionary's size: `xz -9` writes 28 (64 MiB), 30 is 128 MiB.
+        let fault = |code| {
+            let (flags, block) = ([0, 1], [2, 0, 0x21, 1, code, 0, 0, 0]);
+            let mut stream = b"\xfd7zXZ\0".to_vec();
+            for part in [&flags[..], &block[..]] {
+                stream.extend(part);
+                stream.extend(crc32(0, part).to_le_bytes());
+            }
+            let read = Stream::new(b"data.tar.xz", &stream)?.read(&mut [0]);
+            read.map(drop)
+        };
+        for code in 27..=40 {
+            let said = fault(code).unwrap_err();
+            assert_eq!(said.contains("memory"), code >= 30, "{code}: {said}");
+        }
     }
 }
