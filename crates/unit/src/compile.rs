@@ -1,6 +1,6 @@
 //! Runs rustc with Cargo's arguments and the additions of the build scripts below.
 
-use crate::closure::Closure;
+use crate::inputs::Inputs;
 use crate::output::{Output, keep_metadata};
 use crate::run::Request;
 use crate::{Action, Product, Target, TargetKind};
@@ -15,7 +15,7 @@ use std::process::Stdio;
 ///
 /// # Errors
 /// When rustc fails. Its messages are then on standard error.
-pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
+pub fn compile(request: &Request, inputs: &Inputs, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::Compile {
         program,
@@ -29,7 +29,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         bail!("the unit {} does not compile", unit.name);
     };
     let mut command = environment::command(program, unit);
-    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
+    let added = calls::added(unit, |out_dir| inputs.directives(out_dir))?;
     command.args(args).args(added.args).envs(added.env);
     environment::show_revision(&mut command, request)?;
     command.stdin(Stdio::null()).stderr(Stdio::piped());
@@ -43,7 +43,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         // rustc would only make code now.
         child.kill()?;
         child.wait()?;
-        keep_points(request, closure, output)?;
+        keep_points(request, inputs, output)?;
         return keep_metadata(Path::new(out_dir), &output.files());
     }
     let status = child.wait()?;
@@ -60,7 +60,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
             unit.name
         );
     }
-    keep_points(request, closure, output)?;
+    keep_points(request, inputs, output)?;
     let out_dir = Path::new(out_dir);
     match unit.product() {
         Product::Files => keep(out_dir, target, args, &output.files()),
@@ -71,7 +71,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
 }
 
 /// Writes down the files to which the unit's code points, if something may run the code.
-fn keep_points(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
+fn keep_points(request: &Request, inputs: &Inputs, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::Compile {
         args,
@@ -94,9 +94,9 @@ fn keep_points(request: &Request, closure: &Closure, output: &Output) -> Result<
     }
     let dep_info =
         Path::new(out_dir).join(format!("{}{}.d", crate_name(args), extra_filename(args)));
-    let mut points = points::of_crate(&dep_info, &request.own_source(closure)?, closure)?;
+    let mut points = points::of_crate(&dep_info, &request.own_source(inputs)?, inputs)?;
     if is_plugin || is_test {
-        points = points::of_program(points, closure)?;
+        points = points::of_program(points, inputs)?;
     }
     points.write(output.root())
 }

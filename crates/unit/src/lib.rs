@@ -6,7 +6,6 @@
 //! carries it out inside a cell.
 
 pub mod calls;
-pub mod closure;
 pub mod compile;
 mod diagnostics;
 pub mod directives;
@@ -14,6 +13,7 @@ mod environment;
 mod files;
 pub mod git;
 mod hints;
+pub mod inputs;
 mod leftovers;
 pub mod memory;
 pub mod output;

@@ -13,7 +13,7 @@
 //! `points.json` if it runs as a test. A binary refers to nothing in the store. Documentation is
 //! `doc/`. A lint or a test that ran leaves an empty directory.
 
-use crate::closure::{Closure, Member};
+use crate::inputs::{Input, Inputs};
 use crate::points::Points;
 use crate::{Action, FORMAT, Product, TargetKind, Unit, files};
 use anyhow::{Context, Result, ensure};
@@ -182,11 +182,11 @@ impl Output {
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn write_closure<'a>(&self, closure: &'a Closure) -> Result<()> {
-        let path = |member: &'a Member| member.path.as_path();
+    pub fn write_closure<'a>(&self, inputs: &'a Inputs) -> Result<()> {
+        let path = |it: &'a Input| it.path.as_path();
         let paths: Vec<&Path> = match self.closure {
-            Some(Reach::All) => closure.members().map(path).collect(),
-            Some(Reach::BuildScriptRuns) => closure.build_script_runs().map(path).collect(),
+            Some(Reach::All) => inputs.all().map(path).collect(),
+            Some(Reach::BuildScriptRuns) => inputs.build_script_runs().map(path).collect(),
             Some(Reach::Nothing) | None => Vec::new(),
         };
         let lines = paths.iter().map(|path| format!("{}\n", path.display()));

@@ -9,7 +9,7 @@
 //! and no other unit has.
 //! <https://doc.rust-lang.org/cargo/reference/build-cache.html#dep-info-files>
 
-use crate::closure::{Closure, Member};
+use crate::inputs::{Input, Inputs};
 use crate::output::Role;
 use crate::source::Source;
 use crate::{Action, Unit, files};
@@ -81,7 +81,7 @@ fn names(text: &str, path: &str) -> bool {
 ///
 /// # Errors
 /// When the dep-info is there and can't be read.
-pub(crate) fn of_crate(dep_info: &Path, own: &Source, closure: &Closure) -> Result<Points> {
+pub(crate) fn of_crate(dep_info: &Path, own: &Source, inputs: &Inputs) -> Result<Points> {
     let mut points = Points::default();
     if !dep_info.exists() {
         return Ok(points);
@@ -92,8 +92,8 @@ pub(crate) fn of_crate(dep_info: &Path, own: &Source, closure: &Closure) -> Resu
         .lines()
         .filter_map(|line| line.strip_prefix("# env-dep:"));
     for value in variables.filter_map(|variable| variable.split_once('=').map(|(_, value)| value)) {
-        points.add_named(value, std::iter::once(own).chain(&closure.sight.sources));
-        for run in closure.build_script_runs() {
+        points.add_named(value, std::iter::once(own).chain(&inputs.sight.sources));
+        for run in inputs.build_script_runs() {
             if names(value, &run.placement.out_dir) {
                 points.out_dirs.insert(run.path.clone());
             }
@@ -111,9 +111,9 @@ pub(crate) fn of_build_script(
     directives: &str,
     out_dir: &Path,
     own: &Source,
-    closure: &Closure,
+    inputs: &Inputs,
 ) -> Result<Points> {
-    let known = || std::iter::once(own).chain(&closure.sight.sources);
+    let known = || std::iter::once(own).chain(&inputs.sight.sources);
     let mut points = Points::default();
     points.add_named(directives, known());
     for link in files::links_below(out_dir)? {
@@ -127,13 +127,10 @@ pub(crate) fn of_build_script(
 ///
 /// # Errors
 /// When the file of a library is malformed.
-pub(crate) fn of_program(own: Points, closure: &Closure) -> Result<Points> {
+pub(crate) fn of_program(own: Points, inputs: &Inputs) -> Result<Points> {
     let mut points = own;
-    for member in closure
-        .members()
-        .filter(|member| member.placement.role == Role::Library)
-    {
-        points.add(Points::of(&member.path)?);
+    for library in inputs.all().filter(|it| it.placement.role == Role::Library) {
+        points.add(Points::of(&library.path)?);
     }
     Ok(points)
 }
@@ -144,15 +141,15 @@ pub(crate) fn of_program(own: Points, closure: &Closure) -> Result<Points> {
 ///
 /// # Errors
 /// When the file of an output is malformed.
-pub(crate) fn sight(unit: &Unit, members: &[Member], programs: &[PathBuf]) -> Result<Points> {
+pub(crate) fn sight(unit: &Unit, inputs: &[Input], programs: &[PathBuf]) -> Result<Points> {
     let runs_libraries = matches!(
         &unit.action,
         Action::Compile { program, target, .. } if program == "rustdoc" && target.test
     );
     let mut sight = Points::default();
-    for member in members {
-        if member.placement.role != Role::Library || runs_libraries {
-            sight.add(Points::of(&member.path)?);
+    for input in inputs {
+        if input.placement.role != Role::Library || runs_libraries {
+            sight.add(Points::of(&input.path)?);
         }
     }
     for program in programs {

@@ -1,9 +1,9 @@
-//! Runs one unit inside a cell: puts source and dependencies in place, runs the program, keeps its
+//! Runs one unit inside a cell: puts source and inputs in place, runs the program, keeps its
 //! output.
 
 use crate::skeleton::Skeleton;
 use crate::source::{self, Source};
-use crate::{Action, Unit, closure::Closure, compile, output, output::Output, script, test};
+use crate::{Action, Unit, compile, inputs::Inputs, output, output::Output, script, test};
 use crate::{files, git, written};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -51,31 +51,31 @@ pub fn run(request: &Request) -> Result<()> {
             )
         });
     }
-    let closure = Closure::of(unit, &request.inputs, &request.programs())?;
-    place(request, &closure)?;
+    let inputs = Inputs::of(unit, &request.inputs, &request.programs())?;
+    place(request, &inputs)?;
     if let Some(out_dir) = unit.out_dir() {
         std::fs::create_dir_all(out_dir).with_context(|| format!("cannot create {out_dir}"))?;
     }
     let output = Output::create(&request.out, unit)?;
     match &unit.action {
-        Action::Compile { .. } => compile::compile(request, &closure, &output)?,
-        Action::RunBuildScript { .. } => script::run_build_script(request, &closure, &output)?,
-        Action::RunTest { .. } => test::run_test(request, &closure)?,
+        Action::Compile { .. } => compile::compile(request, &inputs, &output)?,
+        Action::RunBuildScript { .. } => script::run_build_script(request, &inputs, &output)?,
+        Action::RunTest { .. } => test::run_test(request, &inputs)?,
     }
     if output.is_for_units() {
-        output.write_closure(&closure)?;
+        output.write_closure(&inputs)?;
     }
     Ok(())
 }
 
 /// Puts everything where Cargo would have it. If two files have the same path, the first one stays.
-fn place(request: &Request, closure: &Closure) -> Result<()> {
-    request.own_source(closure)?.place()?;
+fn place(request: &Request, inputs: &Inputs) -> Result<()> {
+    request.own_source(inputs)?.place()?;
     for (path, from) in &request.extras {
         source::place_tree(from, path)
             .with_context(|| format!("cannot place {}", path.display()))?;
     }
-    closure.place(&request.unit)?;
+    inputs.place(&request.unit)?;
     if let Some(skeleton) = &request.skeleton {
         skeleton.place(Path::new(source::WORKSPACE))?;
     }
@@ -90,7 +90,7 @@ impl Request {
     ///
     /// # Errors
     /// When the output of its build script is not among the inputs.
-    pub(crate) fn own_source(&self, closure: &Closure) -> Result<Source> {
+    pub(crate) fn own_source(&self, inputs: &Inputs) -> Result<Source> {
         let unit = &self.unit;
         let run = match &unit.action {
             Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
@@ -98,7 +98,7 @@ impl Request {
             }
             Action::RunBuildScript { .. } => None,
         };
-        let run = run.map(|out_dir| closure.build_script_run(out_dir));
+        let run = run.map(|out_dir| inputs.build_script_run(out_dir));
         let written_by = run.transpose()?.filter(|run| written::has_changes(run));
         Ok(Source {
             place: unit.source_dir.clone(),

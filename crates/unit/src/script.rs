@@ -1,7 +1,7 @@
 //! Runs a compiled build script.
 
-use crate::closure::Closure;
 use crate::directives::Directives;
+use crate::inputs::Inputs;
 use crate::output::Output;
 use crate::run::Request;
 use crate::written::Snapshot;
@@ -15,7 +15,7 @@ use std::process::{Child, Stdio};
 ///
 /// # Errors
 /// When the script fails. Its whole output is then on standard error.
-pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
+pub fn run_build_script(request: &Request, inputs: &Inputs, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::RunBuildScript {
         program, out_dir, ..
@@ -24,7 +24,7 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
         bail!("the unit {} does not run a build script", unit.name);
     };
     let mut command = environment::command(program, unit);
-    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
+    let added = calls::added(unit, |out_dir| inputs.directives(out_dir))?;
     command.envs(added.env);
     environment::show_revision(&mut command, request)?;
     command.env("NUM_JOBS", request.cores.to_string());
@@ -52,12 +52,12 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     files::write_json(&output.directives(), &directives)?;
     let out_dir = Path::new(out_dir);
     leftovers::remove(out_dir)?;
-    let mut own = request.own_source(closure)?;
+    let mut own = request.own_source(inputs)?;
     if before.keep_changes(output.root())? {
         own.written_by = Some(output.root().to_owned());
     }
     let said = serde_json::to_string(&directives)?;
-    points::of_build_script(&said, out_dir, &own, closure)?.write(output.root())?;
+    points::of_build_script(&said, out_dir, &own, inputs)?.write(output.root())?;
     source::place_tree(out_dir, &output.files())
 }
 

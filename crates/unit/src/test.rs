@@ -1,6 +1,6 @@
 //! Runs a compiled test.
 
-use crate::closure::Closure;
+use crate::inputs::Inputs;
 use crate::run::Request;
 use crate::{Action, calls, environment, hints};
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use std::process::Stdio;
 ///
 /// # Errors
 /// When the test fails.
-pub fn run_test(request: &Request, closure: &Closure) -> Result<()> {
+pub fn run_test(request: &Request, inputs: &Inputs) -> Result<()> {
     let unit = &request.unit;
     let Action::RunTest {
         program,
@@ -26,7 +26,7 @@ pub fn run_test(request: &Request, closure: &Closure) -> Result<()> {
         std::fs::create_dir_all(scratch).with_context(|| format!("cannot create {scratch}"))?;
     }
     let mut command = environment::command(program, unit);
-    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
+    let added = calls::added(unit, |out_dir| inputs.directives(out_dir))?;
     command
         .envs(added.env)
         .args(args)
