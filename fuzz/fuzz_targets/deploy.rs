@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crateyard_deploy::manifest::{DeployManifest, Format, Names, Pushed};
+use crateyard_deploy::manifest::{DeployManifest, Names, Pushed, Syntax};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -15,8 +15,8 @@ fuzz_target!(|text: &str| {
         digest: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     };
     let pushed = BTreeMap::from([("app".to_owned(), image)]);
-    for format in [Format::Yaml, Format::Unit] {
-        if let Ok(manifest) = DeployManifest::parse(text, format, &names) {
+    for syntax in [Syntax::Yaml, Syntax::Unit] {
+        if let Ok(manifest) = DeployManifest::parse(text, syntax, &names) {
             let (resolved, edits) = manifest.resolve(&pushed).unwrap();
             assert!(!edits.is_empty() || resolved == text);
         }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
-use crateyard_oci::compression::Format;
+use crateyard_oci::compression::CompressionFormat;
 
 use crate::control::Stanza;
 
@@ -144,10 +144,10 @@ impl Member {
         content: impl Read + Send + 'a,
     ) -> Result<Box<dyn Read + Send + 'a>, DebError> {
         let format = match self.name.rsplit('.').next() {
-            Some("tar") => Format::None,
-            Some("gz") => Format::Gzip,
-            Some("xz") => Format::Xz,
-            Some("zst") => Format::Zstd,
+            Some("tar") => CompressionFormat::None,
+            Some("gz") => CompressionFormat::Gzip,
+            Some("xz") => CompressionFormat::Xz,
+            Some("zst") => CompressionFormat::Zstd,
             _ => {
                 return Err(DebError::Damaged(format!(
                     "the compression of `{}` is none of .gz, .xz, .zst",

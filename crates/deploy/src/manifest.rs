@@ -20,25 +20,25 @@ pub use mention::SCHEME;
 
 use crate::quadlet;
 
-/// The format of a file, by its name.
+/// The syntax of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum Syntax {
     /// YAML, which includes JSON.
     Yaml,
     /// A systemd unit that Quadlet reads, or a drop-in of one.
     Unit,
 }
 
-impl Format {
-    /// Returns the format of a file, or `None` if it is not a manifest. The name of a file's
+impl Syntax {
+    /// Returns the syntax of a file, or `None` if it is not a manifest. The name of a file's
     /// directory tells the drop-ins of units.
-    pub fn of(path: &Path) -> Option<Format> {
+    pub fn of(path: &Path) -> Option<Syntax> {
         let name = path.file_name()?.to_string_lossy();
         if quadlet::is_unit(&name) || quadlet::is_drop_in(&path.to_string_lossy()) {
-            return Some(Format::Unit);
+            return Some(Syntax::Unit);
         }
         let (_, ending) = name.rsplit_once('.')?;
-        matches!(ending, "yaml" | "yml" | "json").then_some(Format::Yaml)
+        matches!(ending, "yaml" | "yml" | "json").then_some(Syntax::Yaml)
     }
 }
 
@@ -108,10 +108,10 @@ impl DeployManifest {
     ///
     /// # Errors
     /// When the text does not parse, or names an image in a place that can't hold a reference.
-    pub fn parse(text: &str, format: Format, names: &Names) -> Result<DeployManifest, Error> {
-        let found = match format {
-            Format::Yaml => find::in_yaml(text, names)?,
-            Format::Unit => unit::find(text, names)?,
+    pub fn parse(text: &str, syntax: Syntax, names: &Names) -> Result<DeployManifest, Error> {
+        let found = match syntax {
+            Syntax::Yaml => find::in_yaml(text, names)?,
+            Syntax::Unit => unit::find(text, names)?,
         };
         let text = text.to_owned();
         Ok(DeployManifest { text, found })

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crateyard_deploy::manifest::{DeployManifest, Format, Names, Pushed};
+use crateyard_deploy::manifest::{DeployManifest, Names, Pushed, Syntax};
 use crateyard_testing::mutations::{is_bounded, survive};
 
 /// The size of the texts, in bytes.
@@ -28,9 +28,9 @@ fn pushed() -> BTreeMap<String, Pushed> {
 }
 
 /// Reads a text and resolves it. It may be refused, but must not take long.
-fn read(text: &str, format: Format) -> Result<(), String> {
+fn read(text: &str, syntax: Syntax) -> Result<(), String> {
     let begin = Instant::now();
-    let read = DeployManifest::parse(text, format, &names());
+    let read = DeployManifest::parse(text, syntax, &names());
     let resolved = read.and_then(|manifest| manifest.resolve(&pushed()));
     assert!(begin.elapsed() < TIME, "{:?}", begin.elapsed());
     resolved.map(drop).map_err(|error| error.to_string())
@@ -42,7 +42,7 @@ fn lines(beginning: &str, line: &str) -> String {
 }
 
 fn refused(text: &str, why: &str) {
-    let said = read(text, Format::Yaml).unwrap_err();
+    let said = read(text, Syntax::Yaml).unwrap_err();
     assert!(said.contains(why), "{said}");
     assert!(said.len() < 1_000, "{} bytes are said", said.len());
 }
@@ -55,7 +55,7 @@ fn aliases_of_a_long_text_are_not_copies() {
     let long = "x".repeat(SIZE / 2);
     for alias in ["- *a\n", "- image: *a\n", "- *a : 1\n"] {
         let few = alias.repeat(100_000);
-        read(&format!("- &a {long}\n{few}"), Format::Yaml).unwrap();
+        read(&format!("- &a {long}\n{few}"), Syntax::Yaml).unwrap();
     }
 }
 
@@ -75,9 +75,9 @@ fn values_nesting_and_places_are_limited() {
     }
     refused(&lines("a: |\n", "  crateyard://app\n"), "100000 places");
     refused(&lines("", "- crateyard://app\n"), "100000 places");
-    let said = read(&lines("", "Image=crateyard://app\n"), Format::Unit).unwrap_err();
+    let said = read(&lines("", "Image=crateyard://app\n"), Syntax::Unit).unwrap_err();
     assert!(said.contains("100000 places"), "{said}");
-    let said = read(&lines("Image=", "crateyard://app,"), Format::Unit).unwrap_err();
+    let said = read(&lines("Image=", "crateyard://app,"), Syntax::Unit).unwrap_err();
     assert!(said.contains("100000 places"), "{said}");
 }
 
@@ -85,15 +85,15 @@ fn values_nesting_and_places_are_limited() {
 fn the_search_takes_time_in_proportion_to_the_text() {
     // As many as the limits allow, each with values that the search looks for beside it.
     let images = "- {repository: crateyard://app, tag: a, digest: x}\n".repeat(50_000);
-    read(&images, Format::Yaml).unwrap();
+    read(&images, Syntax::Yaml).unwrap();
     let one = "  repository: crateyard://app\n".repeat(100_000);
-    read(&format!("a:\n  tag: x\n{one}"), Format::Yaml).ok();
+    read(&format!("a:\n  tag: x\n{one}"), Syntax::Yaml).ok();
     let merged = "a: &a {repository: crateyard://app, tag: x}\n";
     let merging = "b: {<<: *a, other: 1}\n".repeat(50_000);
-    read(&format!("{merged}{merging}"), Format::Yaml).ok();
+    read(&format!("{merged}{merging}"), Syntax::Yaml).ok();
     let mentions = "crateyard://app ".repeat(90_000);
-    read(&format!("a: \"{mentions}\"\n"), Format::Yaml).unwrap();
-    read(&format!("Exec={mentions}\n"), Format::Unit).unwrap();
+    read(&format!("a: \"{mentions}\"\n"), Syntax::Yaml).unwrap();
+    read(&format!("Exec={mentions}\n"), Syntax::Unit).unwrap();
 }
 
 #[test]
@@ -104,14 +104,14 @@ fn ten_thousand_damaged_manifests_do_no_harm() {
     let json = r#"{"spec": {"containers": [{"image": "crateyard://app", "args": ["\u00e4", 1e9, null]}]}}"#;
     let unit = "[Container]\nImage=crateyard://app\n# Image=\nExec=a crateyard://app:1 \\\n  b\n";
     let whole = [yaml, json].map(Vec::from);
-    survive("manifests", &whole, |bytes| is_read(bytes, Format::Yaml));
+    survive("manifests", &whole, |bytes| is_read(bytes, Syntax::Yaml));
     survive("units", &[unit.into()], |bytes| {
-        is_read(bytes, Format::Unit)
+        is_read(bytes, Syntax::Unit)
     });
 }
 
-fn is_read(bytes: &[u8], format: Format) -> bool {
+fn is_read(bytes: &[u8], syntax: Syntax) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    let read = DeployManifest::parse(&text, format, &names());
+    let read = DeployManifest::parse(&text, syntax, &names());
     read.is_ok_and(|manifest| manifest.resolve(&pushed()).is_ok())
 }

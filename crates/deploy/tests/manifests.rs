@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crateyard_deploy::manifest::{DeployManifest, Edit, Error, Format, Names, Pushed};
+use crateyard_deploy::manifest::{DeployManifest, Edit, Error, Names, Pushed, Syntax};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -29,12 +29,12 @@ fn pushed() -> BTreeMap<String, Pushed> {
     all.into()
 }
 
-fn resolve_as(text: &str, format: Format) -> Result<(String, Vec<Edit>), Error> {
-    DeployManifest::parse(text, format, &names())?.resolve(&pushed())
+fn resolve_as(text: &str, syntax: Syntax) -> Result<(String, Vec<Edit>), Error> {
+    DeployManifest::parse(text, syntax, &names())?.resolve(&pushed())
 }
 
 fn resolve(text: &str) -> String {
-    resolve_as(text, Format::Yaml).unwrap().0
+    resolve_as(text, Syntax::Yaml).unwrap().0
 }
 
 /// Returns the text after resolution. `@G` stands for the gateway's reference, `@S` for the
@@ -159,13 +159,13 @@ fn units_keep_all_but_the_image() {
     let before = "# Image=crateyard://gateway\n[Container]\nImage=crateyard://gateway\nImage = \
                   crateyard/supervisor:1\nExec=run crateyard://gateway\n";
     let after = "# Image=crateyard://gateway\n[Container]\nImage=@G\nImage = @S\nExec=run @G\n";
-    assert_eq!(resolve_as(before, Format::Unit).unwrap().0, expected(after));
+    assert_eq!(resolve_as(before, Syntax::Unit).unwrap().0, expected(after));
 }
 
 #[test]
 fn what_cannot_be_resolved_is_named_with_its_place() {
     let fails = |text: &str, place: &str, reason: &str| {
-        let error = resolve_as(text, Format::Yaml).unwrap_err().to_string();
+        let error = resolve_as(text, Syntax::Yaml).unwrap_err().to_string();
         assert!(
             error.starts_with(place) && error.contains(reason),
             "{error}"
@@ -203,7 +203,7 @@ fn what_cannot_be_resolved_is_named_with_its_place() {
 #[test]
 fn edits_say_what_was_there() {
     let (_, edits) =
-        resolve_as("tag: v1\nrepository: crateyard://gateway\n", Format::Yaml).unwrap();
+        resolve_as("tag: v1\nrepository: crateyard://gateway\n", Syntax::Yaml).unwrap();
     let said: Vec<_> = edits
         .iter()
         .map(|it| (it.position.line, it.before.as_str()))
@@ -249,7 +249,7 @@ fn nothing_else_changes_in_any_text() {
         let text: String = (0..random.usize(1..14))
             .map(|_| parts[random.usize(..parts.len())])
             .collect();
-        let Ok((after, edits)) = resolve_as(&text, Format::Yaml) else {
+        let Ok((after, edits)) = resolve_as(&text, Syntax::Yaml) else {
             continue;
         };
         resolved += edits.len();

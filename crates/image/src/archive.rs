@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crateyard_oci::{
     Blobs, Descriptor, Digest, Image, ImageName, Index, Layout, LayoutMarker, Manifest, Platform,
     digest::HashingReader,
@@ -20,6 +21,16 @@ use crate::attestation;
 use crate::output::OutputFile;
 pub use crate::spec::ArchiveFormat;
 use crate::{Error, Result};
+
+/// Returns what reads an [`ArchiveFormat`] from a command line.
+pub fn formats() -> impl TypedValueParser<Value = ArchiveFormat> {
+    let oci = PossibleValue::new("oci").help("For containerd, k3s, podman, skopeo");
+    let docker = PossibleValue::new("docker").help("Also for docker load");
+    PossibleValuesParser::new([oci, docker]).map(|format| match format.as_str() {
+        "docker" => ArchiveFormat::Docker,
+        _ => ArchiveFormat::Oci,
+    })
+}
 
 /// The part of a layout that goes into an archive, and the archive's format.
 #[derive(Debug, Clone)]

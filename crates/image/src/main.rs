@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_image::{base, compress, layer, layout, multi, spec};
 use crateyard_oci::{ImageName, Layout, Platform};
@@ -69,8 +69,8 @@ enum Command {
         /// The layout: a directory, or an archive to convert
         layout: PathBuf,
         /// What kind of archive
-        #[arg(long, value_enum)]
-        format: Format,
+        #[arg(long, value_parser = archive::formats())]
+        format: ArchiveFormat,
         /// The name the image gets, such as gateway:0.1.0; may be repeated
         #[arg(long = "reference", value_name = "NAME:TAG")]
         references: Vec<ImageName>,
@@ -96,23 +96,6 @@ enum Command {
         /// The command, in JSON
         command: String,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// For containerd, k3s, podman, skopeo
-    Oci,
-    /// For docker load too
-    Docker,
-}
-
-impl From<Format> for ArchiveFormat {
-    fn from(format: Format) -> ArchiveFormat {
-        match format {
-            Format::Oci => ArchiveFormat::Oci,
-            Format::Docker => ArchiveFormat::Docker,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -174,7 +157,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             out,
         } => {
             let selection = Selection {
-                format: format.into(),
+                format,
                 references,
                 platform,
                 epoch,

@@ -12,7 +12,7 @@ const XZ_MEMORY: u32 = 128 << 10;
 
 /// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum CompressionFormat {
     /// gzip, several members allowed.
     Gzip,
     /// zstd, several frames allowed.
@@ -23,31 +23,31 @@ pub enum Format {
     None,
 }
 
-impl Format {
+impl CompressionFormat {
     /// Returns the format of a layer by its media type, or `None` for any other media type.
-    pub fn of_layer(media_type: &str) -> Option<Format> {
+    pub fn of_layer(media_type: &str) -> Option<Self> {
         if !media_type::is_layer(media_type) {
             return None;
         }
         if media_type.ends_with("gzip") {
-            Some(Format::Gzip)
+            Some(Self::Gzip)
         } else if media_type.ends_with("zstd") {
-            Some(Format::Zstd)
+            Some(Self::Zstd)
         } else {
-            Some(Format::None)
+            Some(Self::None)
         }
     }
 
     /// Returns the format of a file by its first bytes. Six are enough.
-    pub fn of_bytes(start: &[u8]) -> Format {
+    pub fn of_bytes(start: &[u8]) -> Self {
         if start.starts_with(&[0x1f, 0x8b]) {
-            Format::Gzip
+            Self::Gzip
         } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Format::Zstd
+            Self::Zstd
         } else if start.starts_with(b"\xfd7zXZ\0") {
-            Format::Xz
+            Self::Xz
         } else {
-            Format::None
+            Self::None
         }
     }
 
@@ -58,14 +58,14 @@ impl Format {
     pub fn reader<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
         let input = BufReader::with_capacity(64 << 10, input);
         Ok(match self {
-            Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Format::Zstd => {
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Box::new(decoder)
             }
-            Format::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
-            Format::None => Box::new(input),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+            Self::None => Box::new(input),
         })
     }
 }

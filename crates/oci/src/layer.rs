@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::compression::Format;
+use crate::compression::CompressionFormat;
 use crate::limits::Bounded;
 use crate::{Blobs, Descriptor, Error, Result};
 
@@ -15,7 +15,7 @@ pub fn decompress<'a>(
     media_type: &str,
     blob: impl Read + Send + 'a,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
-    let format = Format::of_layer(media_type).ok_or_else(|| {
+    let format = CompressionFormat::of_layer(media_type).ok_or_else(|| {
         let problem = format!("{media_type:?} is not the media type of a layer");
         io::Error::new(io::ErrorKind::Unsupported, problem)
     })?;

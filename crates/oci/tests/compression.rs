@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use crateyard_oci::compression::Format;
+use crateyard_oci::compression::CompressionFormat;
 use crateyard_testing::mutations::is_bounded;
 use flate2::Crc;
 
@@ -35,7 +35,7 @@ fn a_stream_that_asks_for_much_memory_is_refused() {
     let first = |code| {
         let stream = xz_with_dictionary(code);
         let mut byte = [0];
-        let read = Format::Xz
+        let read = CompressionFormat::Xz
             .reader(&stream[..])
             .and_then(|mut xz| xz.read_exact(&mut byte));
         read.map(|()| byte)

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Component as Part, Path, PathBuf};
 
-use crateyard_oci::compression::Format;
+use crateyard_oci::compression::CompressionFormat;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
@@ -86,7 +86,7 @@ impl Files {
         let raw = files.directory.path().join("archive");
         let file = File::open(archive).map_err(io(archive))?;
         // The end of a larger one is missing.
-        let unpacked = Format::Xz.reader(file).map_err(io(archive))?;
+        let unpacked = CompressionFormat::Xz.reader(file).map_err(io(archive))?;
         let mut tar = tar::Archive::new(unpacked.take(MOST));
         tar.unpack(&raw).map_err(io(archive))?;
         let wrong = |reason: String| Error::Archive {

@@ -4,7 +4,6 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_oci::{ImageName, Layout, Platform};
 use crateyard_terminal::{print, print_json};
@@ -32,8 +31,8 @@ pub struct Args {
     image: String,
 
     /// The format of the archive
-    #[arg(long, value_enum, default_value_t = Format::Oci)]
-    format: Format,
+    #[arg(long, value_parser = archive::formats(), default_value = "oci")]
+    format: ArchiveFormat,
 
     /// The file to write; - for standard output
     #[arg(long, short, value_name = "FILE")]
@@ -55,30 +54,11 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// The formats of archives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    /// For containerd, k3s, podman, skopeo
-    Oci,
-    /// Also for docker load
-    Docker,
-}
-
-impl From<Format> for ArchiveFormat {
-    fn from(format: Format) -> ArchiveFormat {
-        match format {
-            Format::Oci => ArchiveFormat::Oci,
-            Format::Docker => ArchiveFormat::Docker,
-        }
-    }
-}
-
 /// The command's JSON output.
 #[derive(Serialize)]
 struct Saved<'a> {
     path: &'a Path,
-    format: Format,
+    format: ArchiveFormat,
     size: u64,
 }
 
@@ -96,14 +76,13 @@ pub fn run(args: Args) -> Result<()> {
     }
     let place = Place::find_current(&args.image, &args.place.workspace)?;
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
-    let format = ArchiveFormat::from(args.format);
     let references = match args.references.is_empty() {
         // Only docker's format needs full names. An OCI archive has the names in its index.
-        true if args.format == Format::Docker => local.full_names()?,
+        true if args.format == ArchiveFormat::Docker => local.full_names()?,
         _ => args.references.clone(),
     };
     let selection = Selection {
-        format,
+        format: args.format,
         references,
         platform: args.platform.clone(),
         epoch: 0,

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_deploy::manifest::{DeployManifest, Format, Names, SCHEME, Use};
+use crateyard_deploy::manifest::{DeployManifest, Names, SCHEME, Syntax, Use};
 use crateyard_deploy::quadlet;
 use crateyard_terminal::note;
 
@@ -30,8 +30,8 @@ pub struct Source {
     pub below: PathBuf,
     /// The content.
     pub text: String,
-    /// The format.
-    pub format: Format,
+    /// The syntax.
+    pub syntax: Syntax,
     /// The images in it.
     pub manifest: DeployManifest,
 }
@@ -44,7 +44,7 @@ impl Source {
 
     /// Whether the file is a Quadlet unit, or a drop-in of one.
     pub fn is_unit(&self) -> bool {
-        self.format == Format::Unit
+        self.syntax == Syntax::Unit
     }
 
     /// Returns the directory in which the file's units lie, and the file's path from there.
@@ -147,12 +147,12 @@ pub fn join<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 fn standard_input(names: &Names) -> Result<Source> {
     let title = "standard input";
     let text = text(within(std::io::stdin().lock(), title)?, title)?;
-    parse(None, "manifest.yaml".into(), text, Format::Yaml, names)
+    parse(None, "manifest.yaml".into(), text, Syntax::Yaml, names)
 }
 
 fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
     let title = path.display().to_string();
-    let Some(format) = Format::of(path) else {
+    let Some(syntax) = Syntax::of(path) else {
         bail!(
             "{title} does not have the name of a manifest\n  try: a name that ends in .yaml, \
              .json or \
@@ -160,23 +160,23 @@ fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
         );
     };
     let text = text(bytes_of(path)?, &title)?;
-    parse(Some(path.to_owned()), below, text, format, names)
+    parse(Some(path.to_owned()), below, text, syntax, names)
 }
 
 fn parse(
     path: Option<PathBuf>,
     below: PathBuf,
     text: String,
-    format: Format,
+    syntax: Syntax,
     names: &Names,
 ) -> Result<Source> {
-    let manifest = DeployManifest::parse(&text, format, names);
+    let manifest = DeployManifest::parse(&text, syntax, names);
     let manifest = manifest.with_context(|| title(path.as_deref()))?;
     Ok(Source {
         path,
         below,
         text,
-        format,
+        syntax,
         manifest,
     })
 }
@@ -221,9 +221,9 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
             check_templates(&path)?;
         } else if kind.is_dir() {
             walk(&path, found)?;
-        } else if kind.is_file() && Format::of(&path).is_some() {
+        } else if kind.is_file() && Syntax::of(&path).is_some() {
             found.push(path);
-        } else if kind.is_symlink() && Format::of(&path).is_some() {
+        } else if kind.is_symlink() && Syntax::of(&path).is_some() {
             note!("{} is a link, which is skipped", path.display());
         }
         if found.len() > MAX_FILES {

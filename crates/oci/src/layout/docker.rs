@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::tarball::Tarball;
-use crate::compression::Format;
+use crate::compression::CompressionFormat;
 use crate::json::{parse, to_bytes};
 use crate::{
     Budget, Descriptor, Digest, Error, ImageConfig, ImageName, Index, Manifest, Result, Stored,
@@ -105,10 +105,10 @@ impl DockerArchive {
         let mut start = Vec::new();
         let head = content.reader().take(6).read_to_end(&mut start);
         head.map_err(failed)?;
-        let media_type = match Format::of_bytes(&start) {
-            Format::Gzip => media_type::LAYER_GZIP,
-            Format::Zstd => media_type::LAYER_ZSTD,
-            Format::Xz | Format::None => media_type::LAYER,
+        let media_type = match CompressionFormat::of_bytes(&start) {
+            CompressionFormat::Gzip => media_type::LAYER_GZIP,
+            CompressionFormat::Zstd => media_type::LAYER_ZSTD,
+            CompressionFormat::Xz | CompressionFormat::None => media_type::LAYER,
         };
         let digest = match self.hashed.get(&content.start()) {
             _ if media_type == media_type::LAYER => diff_id.clone(),

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::compression::Format;
+use crate::compression::CompressionFormat;
 use crate::limits::refuse_hole;
 use crate::stored::Section;
 use crate::tar::{self, Kind};
@@ -145,11 +145,11 @@ fn refuse_compressed(path: &Path, file: &File) -> Result<()> {
     let mut start = Vec::new();
     let read = Section::new(file, 0, 6).read_to_end(&mut start);
     read.map_err(Error::io("read", path))?;
-    let tool = match Format::of_bytes(&start) {
-        Format::None => return Ok(()),
-        Format::Gzip => "gunzip",
-        Format::Zstd => "unzstd",
-        Format::Xz => "unxz",
+    let tool = match CompressionFormat::of_bytes(&start) {
+        CompressionFormat::None => return Ok(()),
+        CompressionFormat::Gzip => "gunzip",
+        CompressionFormat::Zstd => "unzstd",
+        CompressionFormat::Xz => "unxz",
     };
     Err(Error::Unsupported {
         what: path.display().to_string(),
