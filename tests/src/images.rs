@@ -73,7 +73,7 @@ fn image(name: &str) -> Result<Image> {
 }
 
 /// Limits in compressed bytes. The cluster image holds the other two.
-const LIMITS: [(&str, u64); 3] = [
+const MAX_SIZES: [(&str, u64); 3] = [
     ("gateway", 25 << 20),
     ("supervisor", 20 << 20),
     ("cluster", 70 << 20),
@@ -81,7 +81,7 @@ const LIMITS: [(&str, u64); 3] = [
 
 fn small_and_clean() -> Result<()> {
     for image in build()? {
-        let limit = LIMITS.iter().find(|(name, _)| *name == image.name);
+        let limit = MAX_SIZES.iter().find(|(name, _)| *name == image.name);
         if let Some((_, limit)) = limit {
             ensure!(
                 image.size < *limit,

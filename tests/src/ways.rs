@@ -192,11 +192,11 @@ fn fresh_runner() -> Result<()> {
     ensure!(rows.len() == 4, "{} rows", rows.len());
     // The limit for the programs and the packages below them. The toolchain of 268 MiB and
     // intermediate units are not downloaded.
-    const MOST: u64 = 32 << 20;
+    const MAX_BYTES: u64 = 32 << 20;
     for row in &rows[2..] {
         let bytes = row["seen"]["bytes"].as_u64().context("no bytes")?;
         ensure!(
-            row["scenario"] == "fresh-runner" && (1..MOST).contains(&bytes),
+            row["scenario"] == "fresh-runner" && (1..MAX_BYTES).contains(&bytes),
             "{row}"
         );
     }

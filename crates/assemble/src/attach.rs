@@ -8,7 +8,7 @@ use crateyard_audit::vex;
 use crateyard_image::attestation::{
     self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx,
 };
-use crateyard_oci::{Descriptor, Layout, Reference, media_type};
+use crateyard_oci::{Descriptor, Layout, Reference, limits::MAX_ATTACHED, media_type};
 use crateyard_registry::{Artifact, Client, Source, push};
 use crateyard_signing::IN_TOTO_TYPE;
 
@@ -21,8 +21,6 @@ const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
 const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
 /// The suffix of an OpenVEX document's name.
 pub const VEX_SUFFIX: &str = ".openvex.json";
-/// The size limit for an OpenVEX document, in bytes.
-const MAX_VEX: u64 = 16 << 20;
 
 /// Options for attachments.
 #[derive(clap::Args, Debug)]
@@ -176,7 +174,7 @@ fn vex_documents(
     let images = layout.images()?;
     for file in vex_files(paths)? {
         let cannot = || format!("cannot read {}", file.display());
-        let bytes = read_within(&file, MAX_VEX).with_context(cannot)?;
+        let bytes = read_within(&file, MAX_ATTACHED).with_context(cannot)?;
         let document: vex::Document = serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is not an OpenVEX document", file.display()))?;
         let is_about = |image: &&crateyard_oci::Image| document.is_about(&image.descriptor.digest);

@@ -12,10 +12,10 @@ use crate::advisory::Advisory;
 use crate::{Error, Result};
 
 /// The largest advisory that is read, in bytes. RustSec's longest has 10 kB.
-const ADVISORY: u64 = 1 << 20;
+const MAX_ADVISORY: u64 = 1 << 20;
 /// The limits of a copy: the number of its files, and their bytes together.
-const FILES: usize = 200_000;
-const BYTES: u64 = 512 << 20;
+const MAX_FILES: usize = 200_000;
+const MAX_BYTES: u64 = 512 << 20;
 
 /// The directories of advisories: about crates, and about releases of the Rust project.
 const CRATES: &str = "crates";
@@ -121,7 +121,7 @@ impl Database {
 
     fn read_archive(&mut self, path: &Path) -> Result<()> {
         let file = File::open(path).map_err(Error::read(path))?;
-        let mut reader = tar::Reader::new(GzDecoder::new(file).take(BYTES));
+        let mut reader = tar::Reader::new(GzDecoder::new(file).take(MAX_BYTES));
         let mut account = Account::default();
         let damaged = |error: tar::TarError| {
             let problem =
@@ -150,18 +150,18 @@ struct Account {
 impl Account {
     fn read(&mut self, name: &str, file: impl Read) -> Result<String> {
         let mut bytes = Vec::new();
-        let read = file.take(ADVISORY + 1).read_to_end(&mut bytes);
+        let read = file.take(MAX_ADVISORY + 1).read_to_end(&mut bytes);
         read.map_err(Error::read(Path::new(name)))?;
         self.files += 1;
         self.bytes += bytes.len() as u64;
-        if bytes.len() as u64 > ADVISORY {
+        if bytes.len() as u64 > MAX_ADVISORY {
             return Err(Error::form(
                 name,
-                format!("it has more than {ADVISORY} bytes"),
+                format!("it has more than {MAX_ADVISORY} bytes"),
             ));
         }
-        if self.files > FILES || self.bytes > BYTES {
-            let problem = format!("the copy has more than {FILES} files or {BYTES} bytes");
+        if self.files > MAX_FILES || self.bytes > MAX_BYTES {
+            let problem = format!("the copy has more than {MAX_FILES} files or {MAX_BYTES} bytes");
             return Err(Error::form(name, problem));
         }
         String::from_utf8(bytes).map_err(|_| Error::form(name, "it is not UTF-8"))

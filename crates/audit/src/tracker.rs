@@ -16,7 +16,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use crate::{Error, Result};
 
 /// The largest data that is read, in bytes. In 2025 it had 70 MB.
-const LIMIT: u64 = 1 << 30;
+const MAX_DATA: u64 = 1 << 30;
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -82,7 +82,7 @@ impl Tracker {
             true => Box::new(BufReader::new(flate2::read::GzDecoder::new(file))),
             false => Box::new(file),
         };
-        let mut json = serde_json::Deserializer::from_reader(plain.take(LIMIT));
+        let mut json = serde_json::Deserializer::from_reader(plain.take(MAX_DATA));
         let packages = Wanted(wanted).deserialize(&mut json).and_then(|it| {
             json.end()?;
             Ok(it)

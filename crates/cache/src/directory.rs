@@ -9,7 +9,7 @@ use crateyard_disk::Entry;
 
 use crate::error::{Error, Result};
 use crate::retention::{Collected, Retention, reachable};
-use crateyard_nix::{MAX_SIZE, NarInfo, StorePath};
+use crateyard_nix::{MAX_NARINFO, NarInfo, StorePath};
 
 /// The directory of named builds. Each is a file with one store path a line.
 const BUILDS: &str = "builds";
@@ -241,7 +241,7 @@ impl Directory {
 fn read_info(directory: &crateyard_disk::Directory, hash: &str) -> Result<Option<NarInfo>> {
     let name = format!("{hash}{NARINFO}");
     let place = directory.path().join(&name);
-    let read = directory.read(&name, MAX_SIZE);
+    let read = directory.read(&name, MAX_NARINFO);
     let Some(bytes) = read.map_err(Error::io("read", &place))? else {
         return Ok(None);
     };

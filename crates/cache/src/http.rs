@@ -6,7 +6,7 @@ use crateyard_web::innermost;
 use reqwest::{Client, StatusCode};
 
 use crate::error::{Error, Result};
-use crateyard_nix::{MAX_SIZE, NarInfo};
+use crateyard_nix::{MAX_NARINFO, NarInfo};
 
 /// The longest wait for a connection, or for the next byte.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Http {
         let mut bytes = Vec::new();
         while let Some(piece) = reply.chunk().await.map_err(broken)? {
             bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 > MAX_SIZE {
+            if bytes.len() as u64 > MAX_NARINFO {
                 return Err(failed("the answer is too large for a narinfo".to_owned()));
             }
         }

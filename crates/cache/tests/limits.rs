@@ -29,7 +29,7 @@ fn a_long_narinfo_is_read_in_proportion_to_its_size() {
         .lines()
         .find(|line| line.starts_with("Sig"))
         .unwrap();
-    let count = |piece: &str| crateyard_nix::MAX_SIZE as usize / piece.len();
+    let count = |piece: &str| crateyard_nix::MAX_NARINFO as usize / piece.len();
     let references = format!("References:{}", reference.repeat(count(reference)));
     let long = NARINFO.replace("References:", &references);
     let info = NarInfo::parse(&long, "here").unwrap();

@@ -12,8 +12,9 @@ use crateyard_oci::compression::CompressionFormat;
 
 use crate::control::Stanza;
 
-/// The size limit of a control part. Real ones are small; a damaged one must not fill the memory.
-const CONTROL_LIMIT: u64 = 64 << 20;
+/// The size limit of a control part, in bytes. Real ones are small; a damaged one must not fill the
+/// memory.
+const MAX_CONTROL: u64 = 64 << 20;
 
 /// The error for a file that cannot be read as a package.
 #[derive(Debug, thiserror::Error)]
@@ -240,7 +241,7 @@ fn check_version(member: &Member, reader: &mut impl Read) -> Result<(), DebError
 
 /// Reads a member's bytes, and the padding byte after an odd size.
 fn read_whole(member: &Member, reader: &mut impl Read) -> Result<Vec<u8>, DebError> {
-    if member.size > CONTROL_LIMIT {
+    if member.size > MAX_CONTROL {
         return Err(DebError::Damaged(format!(
             "`{}` has {} bytes",
             member.name, member.size
@@ -264,7 +265,7 @@ fn read_control(
 ) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
     let content = read_whole(member, reader)?;
     let whole = Whole(content.as_slice().take(content.len() as u64));
-    let unpacked = member.decompressed(whole)?.take(CONTROL_LIMIT);
+    let unpacked = member.decompressed(whole)?.take(MAX_CONTROL);
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(unpacked);
     let entries = archive.entries().map_err(|source| member.error(source))?;

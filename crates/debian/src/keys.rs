@@ -19,7 +19,7 @@ pub const MACHINE_KEYRINGS: [&str; 3] = [
 ];
 
 /// The largest file that is read as a keyring, in bytes. Debian's own has 60 kB.
-const LIMIT: u64 = 4 << 20;
+const MAX_KEYRING: u64 = 4 << 20;
 
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
@@ -80,16 +80,16 @@ impl Keys {
         if !metadata.is_file() {
             return Err(invalid("is not a file".to_owned()));
         }
-        if metadata.len() > LIMIT {
+        if metadata.len() > MAX_KEYRING {
             return Err(invalid(format!(
-                "has {} bytes; a keyring has at most {LIMIT}",
+                "has {} bytes; a keyring has at most {MAX_KEYRING}",
                 metadata.len()
             )));
         }
         let mut bytes = Vec::new();
         let opened = fs::File::open(path).map_err(unreadable)?;
         opened
-            .take(LIMIT)
+            .take(MAX_KEYRING)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
         Ok(Keys {

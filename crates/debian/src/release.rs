@@ -20,9 +20,9 @@ use crate::keys::Keys;
 pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The size of the largest `InRelease` that is read, in bytes. Debian's has 200 kB.
-const MOST_OF_RELEASE: u64 = 16 << 20;
+const MAX_RELEASE: u64 = 16 << 20;
 /// The size of the largest index that is read, in bytes, uncompressed. Debian's has 60 MB.
-const MOST_OF_INDEX: u64 = 512 << 20;
+const MAX_INDEX: u64 = 512 << 20;
 
 /// A verified `Release` file.
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ impl Release {
             path: path.to_owned(),
             source,
         };
-        refuse_large(path, MOST_OF_INDEX)?;
+        refuse_large(path, MAX_INDEX)?;
         let bytes = fs::read(path).map_err(read)?;
         let mismatch = |what, found, expected| ReleaseError::Mismatch {
             path: path.to_owned(),
@@ -204,7 +204,7 @@ pub fn is_flat(suite: &str) -> bool {
 
 /// Returns the signed text of `path`, which `gpgv` prints after checking the signature.
 fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
-    refuse_large(path, MOST_OF_RELEASE)?;
+    refuse_large(path, MAX_RELEASE)?;
     let temporary = |source| ReleaseError::Read {
         path: std::env::temp_dir(),
         source,

@@ -1,8 +1,8 @@
 //! The names of parts that images and crates download for themselves. They hold `:`, so no part of
 //! the flake or of `[parts]` has one of them. nix/download/all.nix makes the same names.
 
-/// The longest name of a file in the store, less than what a store path allows.
-const LONGEST: usize = 100;
+/// The longest name of a file in the store, in bytes: less than what a store path allows.
+const MAX_NAME: usize = 100;
 
 /// Returns the name of the part that a table (`images.gateway`, `crates.geo`) downloads to a path.
 /// The path holds no `:`.
@@ -29,7 +29,7 @@ pub(crate) fn is_own(name: &str) -> bool {
 pub(crate) fn file(path: &str) -> String {
     let last = crate::last_part(path.trim_matches('/'));
     let fits = |c: char| c.is_ascii_alphanumeric() || "+._?=-".contains(c);
-    let is_name = (1..=LONGEST).contains(&last.len()) && last.chars().all(fits);
+    let is_name = (1..=MAX_NAME).contains(&last.len()) && last.chars().all(fits);
     if is_name { last } else { "file" }.to_owned()
 }
 

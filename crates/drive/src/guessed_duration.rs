@@ -19,9 +19,9 @@ const LINKING: f64 = 1.0;
 const PER_RUST_MEGABYTE: f64 = 4.0;
 const RUST_EXPONENT: f64 = 0.75;
 /// The most bytes of an unpacked crate that are measured.
-const MOST_OF_CRATE: u64 = 1 << 30;
-/// The most time for Rust. Larger sources are generated, mostly bindings.
-const MOST_OF_RUST: f64 = 12.0;
+const MAX_CRATE: u64 = 1 << 30;
+/// The most time for Rust, in seconds. Larger sources are generated, mostly bindings.
+const MAX_RUST: f64 = 12.0;
 const PER_C_MEGABYTE: f64 = 1.2;
 /// The time for a configure script, which compiles hundreds of small programs one after another.
 const CONFIGURE: f64 = 20.0;
@@ -88,7 +88,7 @@ impl Sizes {
 
     fn rust_seconds(self) -> f64 {
         let megabytes = self.rust as f64 / 1e6;
-        MOST_OF_RUST.min(PER_RUST_MEGABYTE * megabytes.powf(RUST_EXPONENT))
+        MAX_RUST.min(PER_RUST_MEGABYTE * megabytes.powf(RUST_EXPONENT))
     }
 
     fn c_seconds(self) -> f64 {
@@ -123,7 +123,7 @@ impl Sizes {
     }
 
     fn add_crate(&mut self, file: File) {
-        let content = GzDecoder::new(BufReader::new(file)).take(MOST_OF_CRATE);
+        let content = GzDecoder::new(BufReader::new(file)).take(MAX_CRATE);
         let mut archive = tar::Archive::new(content);
         let Ok(entries) = archive.entries() else {
             return;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The most packages of a lock. The largest locks of real applications have some thousands.
-const MOST: usize = 100_000;
+const MAX_PACKAGES: usize = 100_000;
 
 /// Hosts whose addresses npm takes for git repositories, except those of archives
 /// (<https://github.com/npm/hosted-git-info>, `lib/hosts.js`).
@@ -71,8 +71,8 @@ pub fn check(manifest: &str, lock: &str) -> Result<()> {
     let lock: Lock = serde_json::from_str(lock)
         .context("package-lock.json: it is not a lock of version 2 or 3")?;
     ensure!(
-        lock.packages.len() <= MOST,
-        "package-lock.json has more than {MOST} packages"
+        lock.packages.len() <= MAX_PACKAGES,
+        "package-lock.json has more than {MAX_PACKAGES} packages"
     );
     for (place, package) in &lock.packages {
         let checked = check_package(place, package);

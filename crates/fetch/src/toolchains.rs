@@ -14,7 +14,7 @@ use crateyard_workspace::cargo::Cargo;
 use std::path::{Path, PathBuf};
 
 /// The size of the largest manifest that is read, in bytes. In 2026 one has 1 MB.
-const MOST: u64 = 32 << 20;
+const MAX_MANIFEST: u64 = 32 << 20;
 
 /// This machine's platform, as rustc names it.
 pub fn host() -> String {
@@ -174,8 +174,8 @@ impl<'a> Server<'a> {
 fn text_of(file: &Path) -> Result<String> {
     let size = file.metadata()?.len();
     ensure!(
-        size <= MOST,
-        "{} has {size} bytes, and no manifest has more than {MOST}",
+        size <= MAX_MANIFEST,
+        "{} has {size} bytes, and no manifest has more than {MAX_MANIFEST}",
         file.display()
     );
     Ok(std::fs::read_to_string(file)?)

@@ -294,7 +294,7 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
 }
 
 /// The longest line of Nix's messages that is cleaned at once, in bytes.
-const LINE: u64 = 64 << 10;
+const MAX_LINE: u64 = 64 << 10;
 
 /// Runs a call of Nix, and prints its messages when they come. What it evaluates may be somebody
 /// else's, and can have it say anything.
@@ -309,7 +309,7 @@ fn shown(call: duct::Expression) -> Result<Output> {
         .context("cannot start nix")?;
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
-    while (&mut reader).take(LINE).read_until(b'\n', &mut line)? > 0 {
+    while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
         crateyard_terminal::log(&String::from_utf8_lossy(&line));
         line.clear();
     }

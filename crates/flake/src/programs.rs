@@ -30,7 +30,7 @@ const DIRECTORY: &str = "bootstrap";
 const KEPT: usize = 16;
 
 /// The most bytes of a program.
-const LIMIT: u64 = 64 << 20;
+const MAX_PROGRAM: u64 = 64 << 20;
 
 /// Whether a store path is that of a program.
 pub fn is_program(path: &str) -> bool {
@@ -87,7 +87,7 @@ pub fn read_file(file: &Path) -> Result<Vec<u8>> {
     let parent = file.parent().with_context(context)?;
     let name = file.file_name().with_context(context)?;
     let directory = Directory::open(parent).with_context(context)?;
-    let bytes = directory.read(name, LIMIT).with_context(context)?;
+    let bytes = directory.read(name, MAX_PROGRAM).with_context(context)?;
     bytes.with_context(|| format!("there is no {}", file.display()))
 }
 
@@ -174,7 +174,7 @@ impl Kept {
     /// When a copy can't be read, or Nix can't add it.
     pub fn bring(&self, store: &Store, pinned: Option<&BTreeSet<String>>) -> Result<()> {
         for path in lacking(store, &self.chosen(store, pinned)?)? {
-            let Some(bytes) = self.0.read(base(&path), LIMIT)? else {
+            let Some(bytes) = self.0.read(base(&path), MAX_PROGRAM)? else {
                 continue;
             };
             match belongs(store, &path, &bytes) {
@@ -236,7 +236,7 @@ mod tests {
         let other = format!("{}/{}-bootstrap-built", store.directory(), "0".repeat(32));
         kept.keep(&store, [path.as_str(), &other]).unwrap();
         assert_eq!(kept.0.names().unwrap(), [base(&path)]);
-        let bytes = kept.0.read(base(&path), LIMIT).unwrap().unwrap();
+        let bytes = kept.0.read(base(&path), MAX_PROGRAM).unwrap().unwrap();
         assert_eq!(bytes, b"a program");
     }
 

@@ -5,9 +5,6 @@ use std::path::Path;
 use crate::image::Image;
 use crate::tree::{self, Kind};
 
-/// The number of levels below the workspace's root to search.
-const DEPTH: usize = 4;
-
 /// A chart.
 pub(crate) struct Chart {
     /// Its directory, relative to the workspace.
@@ -18,7 +15,7 @@ pub(crate) struct Chart {
 
 /// Finds directories with a `Chart.yaml`. A chart inside another one is part of it.
 pub(crate) fn below(root: &Path) -> Vec<Chart> {
-    below_directory(root, root, DEPTH)
+    below_directory(root, root, tree::MAX_DEPTH)
 }
 
 fn below_directory(root: &Path, directory: &Path, depth: usize) -> Vec<Chart> {

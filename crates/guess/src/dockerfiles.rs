@@ -8,9 +8,6 @@ use crateyard_spec::Port;
 use crate::setcap::{self, Capabilities};
 use crate::tree::{self, Kind};
 
-/// The number of levels below the workspace's root to search.
-const DEPTH: usize = 4;
-
 /// Directories and names of Dockerfiles for developers and tests, not for releases.
 const OTHERS: [&str; 8] = [
     "test",
@@ -61,7 +58,7 @@ pub(crate) fn below(root: &Path) -> Vec<Dockerfile> {
         for entry in tree::entries(&directory) {
             let relative = tree::relative(&entry.path, root);
             match entry.kind {
-                Kind::Directory if depth < DEPTH && !tree::is_foreign(&entry.path) => {
+                Kind::Directory if depth < tree::MAX_DEPTH && !tree::is_foreign(&entry.path) => {
                     pending.push((entry.path, depth + 1));
                 }
                 Kind::File if is_named(&relative) && !is_other(&relative) => {

@@ -35,13 +35,15 @@ pub(crate) fn entries(directory: &Path) -> Vec<Entry> {
     entries
 }
 
+/// The number of levels below the workspace's root to search.
+pub(crate) const MAX_DEPTH: usize = 4;
 /// The size of the largest file that is read, in bytes.
-const MOST: u64 = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 
 /// Reads a regular file that is not too large. Never waits for a pipe.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
-    let is_read = metadata.is_file() && metadata.len() <= MOST;
+    let is_read = metadata.is_file() && metadata.len() <= MAX_FILE;
     is_read.then(|| fs::read_to_string(path).ok()).flatten()
 }
 

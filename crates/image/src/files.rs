@@ -27,12 +27,12 @@ use merge::{LayerView, Merged};
 pub(crate) const ENTRY: u64 = 400;
 /// The memory that [`packages`] takes for each byte of the files that are kept for it.
 const KEPT_COST: u64 = 4;
-/// The largest file of dpkg's that is read. A few thousand packages need a tenth of it.
-const DATA_BASE: u64 = 32 << 20;
+/// The largest file of dpkg's that is read, in bytes. A few thousand packages need a tenth of it.
+const MAX_DATA_BASE: u64 = 32 << 20;
 /// The memory that a crate takes.
 const CRATE: u64 = 150;
 /// The largest number of links to follow to a file.
-pub(crate) const LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// The facts to find out about files besides those in the tar headers. Each costs time.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ impl Listing {
     /// When there is no such file, or links go in circles.
     pub fn resolve(&self, path: &str) -> Result<(&str, &File)> {
         let mut path = path.to_owned();
-        for _ in 0..LINKS {
+        for _ in 0..MAX_LINKS {
             match self.step(&path)? {
                 Step::Found(found, file) => return Ok((found, file)),
                 Step::Elsewhere(other) => path = other,
@@ -232,7 +232,7 @@ fn look_inside(
         hasher: hasher.as_mut(),
     };
     let wanted = packages::is_data_base(path) || options.licenses && packages::is_copyright(path);
-    if wanted && file.size <= DATA_BASE {
+    if wanted && file.size <= MAX_DATA_BASE {
         let mut bytes = Vec::new();
         tee.read_to_end(&mut bytes)?;
         paid += bytes.len() as u64 * KEPT_COST;

@@ -8,7 +8,7 @@ use crateyard_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes of a licence's text that are kept.
-const TEXT_LIMIT: usize = 256 << 10;
+const MAX_TEXT: usize = 256 << 10;
 
 /// A licence that a package declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ fn reference(name: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    let end = (0..=text.len().min(TEXT_LIMIT))
+    let end = (0..=text.len().min(MAX_TEXT))
         .rev()
         .find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].trim().to_owned()

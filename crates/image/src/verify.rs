@@ -17,10 +17,10 @@ use crate::Result;
 use crate::text::shortened;
 
 /// The most findings that are kept.
-const FINDINGS: usize = 1_000;
+const MAX_FINDINGS: usize = 1_000;
 
 /// The longest message of a finding, in characters.
-const MESSAGE: usize = 1_000;
+const MAX_MESSAGE: usize = 1_000;
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -85,20 +85,22 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, subject: &str, problem: impl Into<String>) {
-        if self.findings.len() == FINDINGS {
+        if self.findings.len() == MAX_FINDINGS {
             self.findings.push(Finding {
                 severity: Severity::Error,
                 subject: "the check".to_owned(),
-                problem: format!("there are more than {FINDINGS} findings; the rest is left out"),
+                problem: format!(
+                    "there are more than {MAX_FINDINGS} findings; the rest is left out"
+                ),
             });
         }
-        if self.findings.len() > FINDINGS {
+        if self.findings.len() > MAX_FINDINGS {
             return;
         }
         self.findings.push(Finding {
             severity,
-            subject: shortened(subject, MESSAGE).into_owned(),
-            problem: shortened(&problem.into(), MESSAGE).into_owned(),
+            subject: shortened(subject, MAX_MESSAGE).into_owned(),
+            problem: shortened(&problem.into(), MAX_MESSAGE).into_owned(),
         });
     }
 }

@@ -42,6 +42,6 @@ pub use derivation::Derivation;
 pub use error::{Error, Result};
 pub use hash::Hash;
 pub use key::{PublicKey, SecretKey, Signature};
-pub use narinfo::{MAX_SIZE, NarInfo};
+pub use narinfo::{MAX_NARINFO, NarInfo};
 pub use path::{STORE, StorePath, name_of};
 pub use store::{Registered, Store, sha256_of};

@@ -11,7 +11,7 @@ use crate::key::{PublicKey, SecretKey, Signature};
 use crate::path::StorePath;
 
 /// The size limit of a narinfo, in bytes.
-pub const MAX_SIZE: u64 = 1024 * 1024;
+pub const MAX_NARINFO: u64 = 1024 * 1024;
 
 /// The description of a path in a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use crate::media_type;
 
 /// The largest accepted zstd window, as a power of two: 128 MiB, zstd's own bound for streams. It
 /// bounds the memory that a hostile stream can ask for.
-const ZSTD_WINDOW_LOG: u32 = 27;
+const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 /// The most memory that an xz stream may ask for, in KiB. xz's largest preset needs 65 MiB.
-const XZ_MEMORY: u32 = 128 << 10;
+const MAX_XZ_MEMORY: u32 = 128 << 10;
 
 /// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +61,14 @@ impl CompressionFormat {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
                 Box::new(decoder)
             }
-            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
+                input,
+                true,
+                MAX_XZ_MEMORY,
+            )),
             Self::None => Box::new(input),
         })
     }

@@ -8,9 +8,10 @@ use crate::{
     read_document,
 };
 
-/// The longest name that is remembered, and the number of names that are remembered of one image.
-const NAME: usize = 1024;
-const NAMES: usize = 1000;
+/// The longest name that is remembered, in bytes, and the number of names that are remembered of one
+/// image.
+const MAX_NAME: usize = 1024;
+const MAX_NAMES: usize = 1000;
 
 /// An image manifest that an index leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Search<'_> {
         if let Some(&place) = self.places.get(&descriptor.digest) {
             let own = &mut self.images[place].names;
             for name in known.names {
-                if own.len() < NAMES && !own.contains(&name) {
+                if own.len() < MAX_NAMES && !own.contains(&name) {
                     let size = name.len() as u64 + 32;
                     self.blobs.budget().keep(&self.blobs.title(), size)?;
                     own.push(name);
@@ -162,7 +163,7 @@ fn names_of(descriptor: &Descriptor) -> Vec<String> {
     let keys = [annotation::CONTAINERD_NAME, annotation::REF_NAME];
     let names = keys.iter().filter_map(|key| descriptor.annotation(key));
     names
-        .filter(|name| name.len() <= NAME)
+        .filter(|name| name.len() <= MAX_NAME)
         .map(str::to_owned)
         .collect()
 }

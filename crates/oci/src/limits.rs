@@ -58,17 +58,18 @@ impl Default for Limits {
     }
 }
 
-/// The longest path or link target: the longest that Linux can open (`PATH_MAX`).
-pub const PATH: usize = 4096;
-/// The largest extended attribute that Linux can hold (`XATTR_SIZE_MAX`).
-pub const XATTR: usize = 64 << 10;
-/// The largest size of the extended headers (PAX records, GNU long names) of one tar entry.
-pub const EXTENDED_HEADER: u64 = 1 << 20;
+/// The longest path or link target, in bytes: the longest that Linux can open (`PATH_MAX`).
+pub const MAX_PATH: usize = 4096;
+/// The largest extended attribute that Linux can hold, in bytes (`XATTR_SIZE_MAX`).
+pub const MAX_XATTR: usize = 64 << 10;
+/// The size limit for the extended headers (PAX records, GNU long names) of one tar entry, in
+/// bytes.
+pub const MAX_EXTENDED_HEADER: u64 = 1 << 20;
 /// The size of the largest document beside an image, such as a bill of materials, in bytes.
-pub const ATTACHED: u64 = 16 << 20;
+pub const MAX_ATTACHED: u64 = 16 << 20;
 /// The JSON values of a document beside an image. A bill of materials has about 40 for each
 /// component.
-const ATTACHED_VALUES: u64 = 500_000;
+const MAX_ATTACHED_VALUES: u64 = 500_000;
 /// The smallest size at which a file with almost no data on the disk counts as a hole and not as an
 /// image.
 const SPARSE: u64 = 16 << 30;
@@ -234,13 +235,16 @@ impl Budget {
 /// # Errors
 /// When the document is too large, or has too many values.
 pub fn attached(what: &str, bytes: &[u8]) -> Result<()> {
-    if bytes.len() as u64 > ATTACHED {
-        return Err(too_much(what, format!("it has more than {ATTACHED} bytes")));
+    if bytes.len() as u64 > MAX_ATTACHED {
+        return Err(too_much(
+            what,
+            format!("it has more than {MAX_ATTACHED} bytes"),
+        ));
     }
-    match values(bytes) > ATTACHED_VALUES {
+    match values(bytes) > MAX_ATTACHED_VALUES {
         true => Err(too_much(
             what,
-            format!("it has more than {ATTACHED_VALUES} values"),
+            format!("it has more than {MAX_ATTACHED_VALUES} values"),
         )),
         false => Ok(()),
     }

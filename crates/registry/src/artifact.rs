@@ -78,8 +78,8 @@ impl Repository {
     /// minutes.
     pub async fn small_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let request = format!("GET blobs/{}", layer.digest);
-        if layer.size > limits::ATTACHED {
-            let detail = format!("a document of more than {} bytes", limits::ATTACHED);
+        if layer.size > limits::MAX_ATTACHED {
+            let detail = format!("a document of more than {} bytes", limits::MAX_ATTACHED);
             return Err(self.contradiction_of(request, detail));
         }
         let size = layer.size as usize;

@@ -21,7 +21,7 @@ use crate::wire::{Counters, Outgoing, Payload, Reply, Trouble, Wire, server_mess
 
 const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
 /// The number of bytes that are read of an error's body.
-const MAX_ERROR_BODY: usize = 64 * 1024;
+pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
 /// The number of times that one request may be sent again after 401, with a better header.
 const MAX_CHALLENGES: usize = 2;
 /// The number of times that a registry may answer 500 before [`Transport::ask`] stops asking.

@@ -273,7 +273,7 @@ fn a_large_layer_takes_little_memory() {
     need!("memory", "docker-registry");
     let size = large_layer();
     /// In kB, like the kernel's figure.
-    const LIMIT: u64 = 64 * 1024;
+    const MAX_MEMORY: u64 = 64 * 1024;
     let registry = Registry::start();
     let free = free_space(registry.directory.path());
     if free < 3 * size {
@@ -314,7 +314,7 @@ fn a_large_layer_takes_little_memory() {
             .parse()
             .unwrap();
         eprintln!("{name}: {peak} kB at most for a layer of {size} bytes");
-        assert!(peak < LIMIT, "{peak} kB");
+        assert!(peak < MAX_MEMORY, "{peak} kB");
     }
 }
 

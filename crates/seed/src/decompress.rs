@@ -14,7 +14,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use crate::error::shown;
 
 /// The most memory that an xz stream may ask for, in KiB, as in crates/oci. `xz -9` needs 65 MiB.
-const XZ_MEMORY: u32 = 128 << 10;
+const MAX_XZ_MEMORY: u32 = 128 << 10;
 
 /// A member that is decompressed piece by piece.
 pub(crate) enum Stream<'a> {
@@ -40,7 +40,7 @@ impl<'a> Stream<'a> {
             b"gz" => Ok(Self::Gzip(Gzip::new(data))),
             b"xz" => Ok(Self::Xz(Xz {
                 input: data,
-                stream: Box::new(XzStream::new_mem_limit(true, XZ_MEMORY)),
+                stream: Box::new(XzStream::new_mem_limit(true, MAX_XZ_MEMORY)),
             })),
             b"zst" => Ok(Self::Zstd(Box::new(Zstd {
                 input: data,

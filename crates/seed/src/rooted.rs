@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::error::{explain, shown};
 
 /// The number of links that the kernel follows in one path.
-const MOST_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// A directory as the root of paths.
 pub(crate) struct Root {
@@ -85,9 +85,9 @@ impl Root {
                     let target = readlinkat(here, &name, Vec::new())
                         .map_err(|_| wrong(format!("{} is not a directory", shown(&step.name))))?;
                     links += 1;
-                    if links > MOST_LINKS {
+                    if links > MAX_LINKS {
                         return Err(wrong(format!(
-                            "there are more than {MOST_LINKS} symbolic links in it"
+                            "there are more than {MAX_LINKS} symbolic links in it"
                         )));
                     }
                     if target.as_bytes().starts_with(b"/") {

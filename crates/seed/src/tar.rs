@@ -13,8 +13,8 @@ use crate::error::shown;
 
 const BLOCK: usize = 512;
 const BUFFER: usize = 128 << 10;
-/// The limit for the length of a name, a link's target or a PAX header.
-const LONGEST_EXTENSION: u64 = 1 << 20;
+/// The longest name, link's target or PAX header, in bytes, as in crates/oci.
+const MAX_EXTENSION: u64 = 1 << 20;
 
 /// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
     }
 
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, String> {
-        if size > LONGEST_EXTENSION {
+        if size > MAX_EXTENSION {
             return Err(format!(
                 "damaged: an extension header of the tar archive has {size} bytes"
             ));

@@ -11,7 +11,8 @@ use common::{
     Entry, build, compressed, deb, fail, has, scratch, seed, seed_path, skipped, succeed, tar,
 };
 
-const MOST_BYTES: usize = 400 << 10;
+/// The largest seed, in bytes.
+const MAX_SIZE: usize = 400 << 10;
 
 /// Reads a 64-bit field of an ELF file.
 fn word(elf: &[u8], at: usize) -> usize {
@@ -34,7 +35,7 @@ fn segments(elf: &[u8]) -> Vec<u32> {
 fn check_file(path: &Path) {
     let bytes = fs::read(path).unwrap();
     assert!(
-        bytes.len() <= MOST_BYTES,
+        bytes.len() <= MAX_SIZE,
         "{} has {} bytes",
         path.display(),
         bytes.len()

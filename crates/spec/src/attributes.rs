@@ -17,9 +17,10 @@ const NAMESPACES: [&str; 4] = ["security.", "system.", "trusted.", "user."];
 /// <https://docs.kernel.org/filesystems/overlayfs.html>
 const OVERLAYS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 
-/// The longest name, and the largest value, in bytes (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`).
-const LONGEST_NAME: usize = 255;
-const LARGEST_VALUE: usize = 64 << 10;
+/// The longest name, and the largest value, in bytes (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`). Whoever
+/// reads an image has the same limit for values (crates/oci).
+const MAX_NAME: usize = 255;
+const MAX_VALUE: usize = 64 << 10;
 
 /// Checks that a file may have an attribute of that name and value.
 ///
@@ -34,18 +35,18 @@ pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
         ));
     }
     // `=` ends a name in a tar file.
-    if name.len() > LONGEST_NAME || name.contains(['=', '\0', '\n']) {
+    if name.len() > MAX_NAME || name.contains(['=', '\0', '\n']) {
         return Err(format!(
-            "is not the name of an attribute; it has at most {LONGEST_NAME} bytes, and no `=`, \
+            "is not the name of an attribute; it has at most {MAX_NAME} bytes, and no `=`, \
              line break or zero byte"
         ));
     }
     if OVERLAYS.iter().any(|overlay| name.starts_with(overlay)) {
         return Err("is an attribute that engines use themselves, to stack layers".to_owned());
     }
-    if value.len() > LARGEST_VALUE {
+    if value.len() > MAX_VALUE {
         return Err(format!(
-            "has a value of {} bytes; the most is {LARGEST_VALUE}",
+            "has a value of {} bytes; the most is {MAX_VALUE}",
             value.len()
         ));
     }
@@ -130,9 +131,9 @@ mod tests {
             let said = check_attribute(name, b"").unwrap_err();
             assert!(said.contains(says), "{name}: {said}");
         }
-        let most = vec![0; LARGEST_VALUE];
+        let most = vec![0; MAX_VALUE];
         assert_eq!(check_attribute("user.note", &most), Ok(()));
-        let more = vec![0; LARGEST_VALUE + 1];
+        let more = vec![0; MAX_VALUE + 1];
         assert!(check_attribute("user.note", &more).is_err());
     }
 

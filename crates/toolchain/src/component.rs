@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use crate::error::{Error, Result, io};
 
 /// The most bytes of an unpacked archive. The largest component of a release has 1 GB.
-const MOST: u64 = 8 << 30;
+const MAX_UNPACKED: u64 = 8 << 30;
 /// The most bytes of a list of files. rust-docs has the longest, with 10 MB.
-const MOST_OF_LIST: u64 = 64 << 20;
+const MAX_LIST: u64 = 64 << 20;
 
 /// The directory of a component's files in its root file system.
 const PREFIX: &str = "usr";
@@ -87,7 +87,7 @@ impl Files {
         let file = File::open(archive).map_err(io(archive))?;
         // The end of a larger one is missing.
         let unpacked = CompressionFormat::Xz.reader(file).map_err(io(archive))?;
-        let mut tar = tar::Archive::new(unpacked.take(MOST));
+        let mut tar = tar::Archive::new(unpacked.take(MAX_UNPACKED));
         tar.unpack(&raw).map_err(io(archive))?;
         let wrong = |reason: String| Error::Archive {
             archive: archive.to_owned(),
@@ -188,7 +188,7 @@ fn below(top: &Path, path: &Path) -> std::result::Result<PathBuf, String> {
 /// Reads a list in an unpacked archive.
 fn text_of(top: &Path, path: &Path) -> std::result::Result<String, String> {
     let place = below(top, path)?;
-    let is_list = |status: fs::Metadata| status.is_file() && status.len() <= MOST_OF_LIST;
+    let is_list = |status: fs::Metadata| status.is_file() && status.len() <= MAX_LIST;
     if !fs::symlink_metadata(&place).is_ok_and(is_list) {
         return Err(format!("it has no list `{}`", path.display()));
     }

@@ -28,7 +28,7 @@ const FILES: [&str; 14] = [
 ];
 
 /// The size of the largest file that is read, in bytes.
-const MOST: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 
 /// Checks that the files are regular files of the repository around the workspace, and small enough
 /// for memory. The command that needs a missing file reports it.
@@ -64,7 +64,7 @@ const MANIFEST: &str = "Cargo.toml";
 /// Directories without packages of the workspace.
 const FOREIGN: [&str; 3] = [".git", "node_modules", "target"];
 /// The most entries of a directory without git that are looked at.
-const MOST_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// Checks the manifests of all packages of the repository in the same way, before Cargo reads them.
 /// Cargo's error about a manifest quotes a line of it.
@@ -81,7 +81,7 @@ pub(crate) fn check_manifests(workspace: &Path) -> Result<()> {
             (repository.top, odd)
         }
         None => {
-            let (mut odd, mut left) = (Vec::new(), MOST_ENTRIES);
+            let (mut odd, mut left) = (Vec::new(), MAX_ENTRIES);
             find_odd(&here, &mut odd, &mut left);
             (here, odd)
         }
@@ -125,8 +125,8 @@ fn check_file(path: &Path, top: &Path) -> Result<()> {
         "{shown} is not a regular file, but a pipe, a socket or a device\n  try: put a file there"
     );
     ensure!(
-        metadata.len() <= MOST,
-        "{shown} has {} bytes, more than the limit of {MOST}",
+        metadata.len() <= MAX_FILE,
+        "{shown} has {} bytes, more than the limit of {MAX_FILE}",
         metadata.len()
     );
     Ok(())
@@ -180,9 +180,9 @@ mod tests {
     fn sizes_are_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let file = fs::File::create(directory.path().join("flake.lock")).unwrap();
-        file.set_len(MOST).unwrap();
+        file.set_len(MAX_FILE).unwrap();
         assert!(check(directory.path()).is_ok());
-        file.set_len(MOST + 1).unwrap();
+        file.set_len(MAX_FILE + 1).unwrap();
         let error = check(directory.path()).unwrap_err().to_string();
         assert!(error.contains("67108865 bytes"), "{error}");
     }

@@ -12,11 +12,12 @@ use anyhow::{Context, bail, ensure};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use sha2::{Digest, Sha256};
 
-/// Indexes, manifests and configurations are far smaller; layers are never read as a whole.
-const MOST_JSON: u64 = 4 << 20;
+/// The largest document, in bytes. Indexes, manifests and configurations are far smaller; layers
+/// are never read as a whole.
+const MAX_JSON: u64 = 4 << 20;
 
 /// The depth to which indexes may be nested.
-const MOST_INDEXES: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 /// An archive whose table of contents was read.
 pub(crate) struct Archive {
@@ -65,9 +66,9 @@ impl Archive {
     fn find_image(&self) -> anyhow::Result<Image> {
         let index = self.member(Path::new("index.json"))?;
         let mut json = Vec::new();
-        index.take(MOST_JSON).read_to_end(&mut json)?;
+        index.take(MAX_JSON).read_to_end(&mut json)?;
         let mut index: ImageIndex = serde_json::from_slice(&json).context("index.json")?;
-        for _ in 0..MOST_INDEXES {
+        for _ in 0..MAX_DEPTH {
             let descriptor = for_this_machine(index.manifests())?;
             if *descriptor.media_type() == MediaType::ImageIndex {
                 index = self.json(descriptor)?;
@@ -85,7 +86,7 @@ impl Archive {
                 layers: manifest.layers().clone(),
             });
         }
-        bail!("indexes lie more than {MOST_INDEXES} deep in each other")
+        bail!("indexes lie more than {MAX_DEPTH} deep in each other")
     }
 
     /// Returns a reader of a blob's bytes, after checking them against its descriptor.
@@ -117,7 +118,7 @@ impl Archive {
     fn json<T: serde::de::DeserializeOwned>(&self, descriptor: &Descriptor) -> anyhow::Result<T> {
         let (digest, size) = (descriptor.digest(), descriptor.size());
         ensure!(
-            size <= MOST_JSON,
+            size <= MAX_JSON,
             "{digest}: {size} bytes of JSON are too many"
         );
         let mut bytes = Vec::new();

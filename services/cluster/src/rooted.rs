@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// The most links in one path: as many as Linux follows.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The action for a missing directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) fn resolve(root: &Path, path: &Path, missing: Missing) -> io::Result<
         match next.symlink_metadata() {
             Ok(metadata) if metadata.is_symlink() => {
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MAX_LINKS {
                     return Err(io::Error::other("too many symbolic links"));
                 }
                 let target = next.read_link()?;

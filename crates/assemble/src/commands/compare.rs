@@ -227,15 +227,15 @@ fn is_rewritten(file: &FileChange) -> bool {
 }
 
 /// The largest unpacked content that is compared, in bytes. Two of them are in memory at once.
-const MOST_UNPACKED: u64 = 256 << 20;
+const MAX_UNPACKED: u64 = 256 << 20;
 
 /// Unpacks a gzip file, without the empty blocks at the end of a tar, whose number may vary.
 /// Returns `None` if it is another file, or too large.
 fn unpacked(content: &[u8]) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
-    let mut reader = GzDecoder::new(content).take(MOST_UNPACKED + 1);
+    let mut reader = GzDecoder::new(content).take(MAX_UNPACKED + 1);
     reader.read_to_end(&mut unpacked).ok()?;
-    if unpacked.len() as u64 > MOST_UNPACKED {
+    if unpacked.len() as u64 > MAX_UNPACKED {
         return None;
     }
     let end = unpacked.iter().rposition(|byte| *byte != 0);

@@ -10,7 +10,7 @@ use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
 /// The maximum of `strip`, a number of directories.
-const MOST_STRIPPED: i64 = 16;
+const MAX_STRIP: i64 = 16;
 
 /// Reads the downloads of the part with that name.
 pub(super) fn read(part: &Fields, name: &str) -> Option<DownloadedPart> {
@@ -64,7 +64,7 @@ pub(super) fn read_one(fields: &Fields) -> Option<Download> {
         accept(reader, architecture, verdict);
     }
     let unpack = fields.boolean("unpack").unwrap_or(false);
-    positive(fields, "strip", 1..=MOST_STRIPPED);
+    positive(fields, "strip", 1..=MAX_STRIP);
     if let Some(key) = fields.key("strip").filter(|_| !unpack) {
         let problem = reader.problem(key, "`strip` leaves out directories of an archive");
         reader.report(problem.help("add `unpack = true`, or drop `strip`"));

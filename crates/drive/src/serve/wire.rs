@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-/// The length limit of strings. Nix sends no longer ones.
-const LONGEST_STRING: u64 = 1 << 28;
+/// The length limit of strings, in bytes. Nix sends no longer ones.
+const MAX_STRING: u64 = 1 << 28;
 
 /// A request.
 #[derive(Default)]
@@ -129,7 +129,7 @@ impl Streams {
 
     pub(super) fn string(&mut self, said: &mut dyn FnMut(Said)) -> Result<String> {
         let length = self.number(said)?;
-        if length > LONGEST_STRING {
+        if length > MAX_STRING {
             return Err(self.broken("it announces a string that is too long"));
         }
         let length = length as usize;

@@ -189,12 +189,12 @@ impl Package {
 
 /// The most bytes that the crates of all programs may take. A hundred programs of two thousand
 /// crates each take two thirds of it.
-const MOST_GATHERED: usize = 32 << 20;
+const MAX_GATHERED: usize = 32 << 20;
 /// The bytes that a crate of a program takes, besides the program's path.
 const GATHERED: usize = 64;
 /// The most relations that are followed, for all programs together. A crate has about five of them
 /// to others, so a hundred programs of two thousand crates each have a million.
-const MOST_FOLLOWED: usize = 4_000_000;
+const MAX_FOLLOWED: usize = 4_000_000;
 
 impl Document {
     /// Reads a document, which may be anybody's. A small one can say that each of thousands of
@@ -220,7 +220,7 @@ impl Document {
             let below = needs.entry(&it.spdx_element_id).or_default();
             below.push(&it.related_spdx_element);
         }
-        let (mut bytes, mut steps) = (MOST_GATHERED, MOST_FOLLOWED);
+        let (mut bytes, mut steps) = (MAX_GATHERED, MAX_FOLLOWED);
         let mut programs = Vec::new();
         for package in &self.packages {
             let Some(path) = package.package_file_name.as_deref() else {

@@ -193,7 +193,7 @@ impl Merged {
                 continue;
             };
             followed += 1;
-            if followed > super::LINKS {
+            if followed > super::MAX_LINKS {
                 return Ok(path.to_owned());
             }
             so_far.truncate(if target.starts_with('/') { 0 } else { parent });

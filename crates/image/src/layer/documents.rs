@@ -9,7 +9,7 @@ use crate::spec::{DebianPackage, PackageDetails};
 
 const DIRECTORY: &str = "usr/share/doc";
 /// The most bytes that are read of a copyright file: Debian's largest have 2 MB.
-const LIMIT: u64 = 8 << 20;
+const MAX_COPYRIGHT: u64 = 8 << 20;
 
 /// The documents in a package about itself.
 pub(super) struct Documents {
@@ -50,7 +50,7 @@ impl Documents {
             return Ok(Box::new(content));
         }
         let mut text = Vec::new();
-        content.take(LIMIT).read_to_end(&mut text)?;
+        content.take(MAX_COPYRIGHT).read_to_end(&mut text)?;
         self.copyright = Some(text.clone());
         Ok(Box::new(io::Cursor::new(text).chain(content)))
     }

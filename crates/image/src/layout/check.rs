@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crateyard_oci::media_type;
 
 use super::{Base, Layer};
-use crate::files::{self, LINKS, Listing};
+use crate::files::{self, Listing, MAX_LINKS};
 use crate::packages;
 use crate::spec::{DebianPackage, EntryKind, EntryRecord};
 use crate::{Error, Result};
@@ -113,7 +113,7 @@ impl Paths {
                 .and_then(|below| below.target.as_deref());
             let Some(target) = target else { continue };
             links += 1;
-            if links > LINKS {
+            if links > MAX_LINKS {
                 return None;
             }
             so_far.pop();

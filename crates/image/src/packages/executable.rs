@@ -8,11 +8,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::auditable::SECTION;
 
-/// The largest executable that is searched.
-const FILE_LIMIT: u64 = 1 << 30;
-/// The largest size of the section, packed and unpacked.
-const SECTION_LIMIT: u64 = 8 << 20;
-const NAMES_LIMIT: u64 = 1 << 20;
+/// The largest executable that is searched, in bytes.
+const MAX_FILE: u64 = 1 << 30;
+/// The largest section, packed and unpacked, and the largest table of sections' names, in bytes.
+const MAX_SECTION: u64 = 8 << 20;
+const MAX_NAMES: u64 = 1 << 20;
 
 /// Returns the JSON text of the section, or `None` if the file is not ELF or has no such section.
 pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
@@ -22,8 +22,8 @@ pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u
         return Ok(None);
     }
     let mut file = tempfile::tempfile()?;
-    let copied = io::copy(&mut magic.chain(content).take(FILE_LIMIT), &mut file)?;
-    if copied == FILE_LIMIT {
+    let copied = io::copy(&mut magic.chain(content).take(MAX_FILE), &mut file)?;
+    if copied == MAX_FILE {
         return Ok(None);
     }
     let Some(elf) = Elf::open(file)? else {
@@ -34,7 +34,7 @@ pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u
     };
     let mut json = Vec::new();
     let unpacked = flate2::read::ZlibDecoder::new(&packed[..])
-        .take(SECTION_LIMIT)
+        .take(MAX_SECTION)
         .read_to_end(&mut json);
     Ok(unpacked.is_ok().then_some(json))
 }
@@ -85,7 +85,7 @@ impl Elf {
         let Some(names) = self.entry(self.names)? else {
             return Ok(None);
         };
-        let size = names.size.min(NAMES_LIMIT);
+        let size = names.size.min(MAX_NAMES);
         let Some(names) = read_at(&mut self.file, names.offset, size)? else {
             return Ok(None);
         };
@@ -96,7 +96,7 @@ impl Elf {
             let start = usize::try_from(section.name).unwrap_or(usize::MAX);
             let found = names.get(start..).and_then(|rest| rest.strip_prefix(name));
             if found.is_some_and(|rest| rest.first() == Some(&0)) {
-                let fits = section.size <= SECTION_LIMIT;
+                let fits = section.size <= MAX_SECTION;
                 return match fits {
                     true => read_at(&mut self.file, section.offset, section.size),
                     false => Ok(None),

@@ -17,7 +17,7 @@ use super::{Check, Severity};
 use crate::files::Name;
 
 /// The number of a layer's paths that are remembered, to find duplicates.
-const PATHS: usize = 2_000_000;
+const MAX_PATHS: usize = 2_000_000;
 
 impl Check<'_> {
     /// Checks a layer and returns the digest of its tar stream.
@@ -151,12 +151,12 @@ impl Entries<'_> {
         if entry.kind == Kind::HardLink {
             self.hard_link(entry, subject);
         }
-        if self.paths.len() >= PATHS && !self.paths.contains_key(&key) {
+        if self.paths.len() >= MAX_PATHS && !self.paths.contains_key(&key) {
             return;
         }
         let previous = self.paths.insert(key, entry.kind);
-        if self.paths.len() == PATHS {
-            let problem = format!("it has more than {PATHS} paths; the rest is not compared");
+        if self.paths.len() == MAX_PATHS {
+            let problem = format!("it has more than {MAX_PATHS} paths; the rest is not compared");
             self.find(Severity::Warning, self.subject.to_owned(), problem);
         }
         match previous {
@@ -224,7 +224,7 @@ impl Entries<'_> {
     }
 
     fn find(&mut self, severity: Severity, subject: String, problem: String) {
-        if self.findings.len() <= super::FINDINGS {
+        if self.findings.len() <= super::MAX_FINDINGS {
             self.findings.push((severity, subject, problem));
         }
     }

@@ -3,6 +3,7 @@
 use super::{DEFAULT_NAMESPACE, DOCKER_HUB, Reference};
 use crate::Digest;
 
+/// The longest repository and the longest tag, in characters.
 const MAX_REPOSITORY_LENGTH: usize = 255;
 const MAX_TAG_LENGTH: usize = 128;
 

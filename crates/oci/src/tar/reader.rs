@@ -9,7 +9,7 @@ use base64::Engine as _;
 use super::pax::{BASE64_XATTR_PREFIX, XATTR_PREFIX, parse_records};
 use super::{BLOCK, Kind, padding};
 use crate::Budget;
-use crate::limits::{EXTENDED_HEADER, PATH, XATTR};
+use crate::limits::{MAX_EXTENDED_HEADER, MAX_PATH, MAX_XATTR};
 use crate::stored::Section;
 
 /// A problem in a tar stream.
@@ -119,7 +119,7 @@ impl<R: Read> Reader<R> {
     /// When the stream is malformed, cut off, or beyond the limits.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         let mut overrides = Overrides::default();
-        let mut allowance = EXTENDED_HEADER;
+        let mut allowance = MAX_EXTENDED_HEADER;
         loop {
             self.skip_content()?;
             let offset = self.position;
@@ -181,10 +181,10 @@ impl<R: Read> Reader<R> {
             .link
             .unwrap_or_else(|| until_nul(&block[157..257]).to_vec());
         for (what, name) in [("path", &path), ("link target", &link)] {
-            if name.len() > PATH {
+            if name.len() > MAX_PATH {
                 let length = name.len();
                 return Err(fail(&format!(
-                    "the {what} has {length} bytes; Linux opens at most {PATH}"
+                    "the {what} has {length} bytes; Linux opens at most {MAX_PATH}"
                 )));
             }
         }
@@ -251,7 +251,7 @@ impl<R: Read> Reader<R> {
             return Err(TarError {
                 offset,
                 problem: format!(
-                    "the entry's extended headers hold more than the {EXTENDED_HEADER} bytes \
+                    "the entry's extended headers hold more than the {MAX_EXTENDED_HEADER} bytes \
                      allowed"
                 ),
                 source: None,
@@ -447,7 +447,7 @@ fn apply_record(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(
             let Some((name, value)) = xattr else {
                 return Ok(());
             };
-            if value.len() > XATTR {
+            if value.len() > MAX_XATTR {
                 return Err(
                     "an extended attribute is larger than the 65,536 bytes that Linux allows",
                 );

@@ -9,12 +9,10 @@ use reqwest::{Method, StatusCode};
 use super::{CONTENT_DIGEST, Repository, header};
 use crate::error::Error;
 use crate::refusal::lacks_blobs;
-use crate::transport::Call;
+use crate::transport::{Call, MAX_ERROR_BODY};
 use crate::wire::{Payload, Reply, Trouble, server_message};
 
 const SUBJECT: &str = "oci-subject";
-/// The number of bytes that are read of an error's body.
-const MAX_REFUSAL: usize = 64 * 1024;
 
 /// The answer of a registry about a manifest that it does not send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +132,10 @@ impl Repository {
             return Ok(Put::Stored { is_listed });
         }
         let (status, request, url) = (reply.status(), reply.request.clone(), reply.url.clone());
-        let body = reply.response_bytes(MAX_REFUSAL).await.unwrap_or_default();
+        let body = reply
+            .response_bytes(MAX_ERROR_BODY)
+            .await
+            .unwrap_or_default();
         if lacks_blobs(status, &body) {
             let cause = format!("{status}{}", server_message(&body));
             return Ok(Put::Lacks(Trouble::transient(&request, cause)));

@@ -15,8 +15,8 @@ use super::processes;
 use super::sockets;
 use super::view::{Asker, Place, View};
 
-/// `PATH_MAX` of the kernel.
-const MOST_BYTES_OF_PATH: usize = 4096;
+/// `PATH_MAX` of the kernel, in bytes.
+pub(super) const MAX_PATH: usize = 4096;
 
 impl Tracer {
     /// Decides about the call that a process is about to make.
@@ -69,7 +69,7 @@ impl Tracer {
             if address == 0 {
                 continue;
             }
-            let path = machine::read_string(task, address, MOST_BYTES_OF_PATH)?;
+            let path = machine::read_string(task, address, MAX_PATH)?;
             if path.is_empty() {
                 continue;
             }
@@ -327,7 +327,7 @@ impl Tracer {
         let index = usize::from(before.number() != kernel::__NR_readlink);
         #[cfg(target_arch = "aarch64")]
         let index = 1;
-        let path = machine::read_string(task, before.argument(index), MOST_BYTES_OF_PATH)?;
+        let path = machine::read_string(task, before.argument(index), MAX_PATH)?;
         let is_of_process =
             path.starts_with(b"/proc/") || path.starts_with(b"/dev/") || !path.contains(&b'/');
         if !is_of_process {

@@ -13,23 +13,23 @@ use rustix::fs::{
 use rustix::io::{Errno, pread};
 
 use super::Tracer;
+use super::calls::MAX_PATH;
 use super::change::{Change, Entry, Outcome, Value};
 use super::machine::{self, Registers};
 use super::view::Place;
 use crate::files::Mapped;
 
-const MOST_BYTES_OF_PATH: usize = 4096;
 /// The number of bytes that the kernel reads of a script's first line.
 const FIRST_LINE: usize = 256;
 /// A number of arguments that the kernel does not allow: their pointers alone would fill the 6 MiB
 /// that it takes.
-const MOST_ARGUMENTS: usize = 1 << 20;
+const MAX_ARGUMENTS: usize = 1 << 20;
 /// The number of interpreters of interpreters that the kernel allows.
-const MOST_INTERPRETERS: usize = 5;
+const MAX_INTERPRETERS: usize = 5;
 
 impl Tracer {
     pub(super) fn execute(&mut self, task: i32, registers: &Registers) -> Result<Outcome, Errno> {
-        let path = machine::read_string(task, registers.argument(0), MOST_BYTES_OF_PATH)?;
+        let path = machine::read_string(task, registers.argument(0), MAX_PATH)?;
         let base = self.directory(task, None)?;
         let mut place = self.resolve(task, &base, &path, true)?;
         let mut arguments = strings(task, registers.argument(1))?;
@@ -39,7 +39,7 @@ impl Tracer {
         let mut interpreters = 0;
         while let Some((interpreter, option)) = script(&head) {
             interpreters += 1;
-            if interpreters > MOST_INTERPRETERS {
+            if interpreters > MAX_INTERPRETERS {
                 return Err(Errno::LOOP);
             }
             let mut all = vec![Entry::String(interpreter.clone())];
@@ -143,7 +143,7 @@ fn strings(task: i32, address: u64) -> Result<Vec<Entry>, Errno> {
             if pointer == 0 {
                 return Ok(all);
             }
-            if all.len() == MOST_ARGUMENTS {
+            if all.len() == MAX_ARGUMENTS {
                 return Err(Errno::TOOBIG);
             }
             all.push(Entry::At(pointer));
@@ -224,7 +224,7 @@ fn loader(place: &Place, head: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let (Some(offset), Some(length)) = (field(header, 8, 8), field(header, 32, 8)) else {
             break;
         };
-        let length = (length as usize).min(MOST_BYTES_OF_PATH);
+        let length = (length as usize).min(MAX_PATH);
         let name = read_at(&file, offset, length)?;
         return Ok(name.split(|&byte| byte == 0).next().map(<[u8]>::to_vec));
     }

@@ -14,9 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::files::{names, open_directory};
-
-/// The number of links that the kernel follows in one path.
-const MOST_LINKS: usize = 40;
+use crate::rooted::MAX_LINKS;
 
 /// A directory or file from outside, at a path of the cell.
 struct Mount {
@@ -174,7 +172,7 @@ impl View {
             match self.target(asker, &next, is_last)? {
                 Target::Link(target) => {
                     links += 1;
-                    if links > MOST_LINKS {
+                    if links > MAX_LINKS {
                         return Err(Errno::LOOP);
                     }
                     if target.starts_with(b"/") {

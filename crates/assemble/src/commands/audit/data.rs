@@ -21,7 +21,7 @@ const DEBIAN: &str = "https://security-tracker.debian.org/tracker/data/json";
 /// The time to wait for a connection, and for the next byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The size limit for a download, in bytes.
-const LIMIT: u64 = 512 << 20;
+const MAX_DOWNLOAD: u64 = 512 << 20;
 
 /// Options for the sources of advisories.
 #[derive(clap::Args, Debug)]
@@ -188,7 +188,8 @@ impl<'a> Copy<'a> {
         let file = tempfile::NamedTempFile::new_in(&self.directory);
         let mut file = file.with_context(|| cannot(&self.directory))?;
         let client = crateyard_web::client(PATIENCE).map_err(anyhow::Error::msg)?;
-        let download = crateyard_web::download(&client, self.url, tag.as_deref(), LIMIT, &mut file);
+        let download =
+            crateyard_web::download(&client, self.url, tag.as_deref(), MAX_DOWNLOAD, &mut file);
         let reply = crateyard_registry::run_on_this_thread(download)?;
         let Reply::Content { tag } = reply else {
             return Ok(());

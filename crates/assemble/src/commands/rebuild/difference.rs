@@ -11,10 +11,10 @@ use crateyard_image::packages::Crate;
 use crate::changes;
 use crate::image_argument::{Opened, Selected};
 
-/// The number of files that are compared byte by byte, the size limit for such a file, and the
-/// number of bytes that are shown.
+/// The number of files that are compared byte by byte, the size limit for such a file in bytes, and
+/// the number of bytes that are shown.
 const FILES: usize = 20;
-const MAX_SIZE: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 const SHOWN: usize = 16;
 /// The number of lines that are shown.
 const LINES: usize = 200;
@@ -69,7 +69,7 @@ fn of_files(difference: &ImageDiff, before: Image<'_>, after: Image<'_>) -> Resu
         };
         let path = &change.path;
         lines.extend(metadata(one, other).map(|what| format!("/{path}: {what}")));
-        let is_small = one.size.max(other.size) <= MAX_SIZE;
+        let is_small = one.size.max(other.size) <= MAX_FILE;
         if change.differs.contains(&"content") && is_small {
             let one = content(before, &old, path)?;
             let other = content(after, &new, path)?;

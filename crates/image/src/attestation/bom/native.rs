@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use crateyard_oci::Digest;
 
 /// The largest depth of a search in a build script's directory.
-const DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Adds the static libraries that the build script of `unit`'s package made and linked.
 pub(super) fn add(
@@ -30,7 +30,7 @@ pub(super) fn add(
     let files = output.join("files");
     for said in &directives.link_libs {
         let (kind, name) = library(said);
-        let archive = find(&files, &format!("lib{name}.a"), DEPTH);
+        let archive = find(&files, &format!("lib{name}.a"), MAX_DEPTH);
         if archive.is_none() && kind != "static" {
             continue;
         }
@@ -84,7 +84,7 @@ fn library(said: &str) -> (&str, &str) {
 /// Returns the library's own version: the one that pkg-config would report, the one in the build
 /// script's output, or the one behind the `+` of the crate's version.
 fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) -> Option<String> {
-    if let Some(version) = described(files, name, DEPTH) {
+    if let Some(version) = described(files, name, MAX_DEPTH) {
         return Some(version);
     }
     let said = directives.metadata.iter().find(|(key, _)| key == "version");

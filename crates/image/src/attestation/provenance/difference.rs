@@ -16,7 +16,7 @@ use super::{CrateUse, Resource, Statement};
 
 /// The length of a name, in bytes, below which differences are named part by part, and of a key in
 /// it, in characters. A foreign document may have names of megabytes.
-const LONGEST: usize = 200;
+const MAX_NAME: usize = 200;
 
 /// An input that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -123,11 +123,11 @@ fn values(
         return;
     }
     let parts = [before, after].map(|value| value.map_or(Some(BTreeMap::new()), parts));
-    let is_deeper = before.is_some() && after.is_some() && at.len() <= LONGEST;
+    let is_deeper = before.is_some() && after.is_some() && at.len() <= MAX_NAME;
     if let ([Some(old), Some(new)], true) = (&parts, is_deeper) {
         let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for key in keys {
-            let shown = shortened(key, LONGEST);
+            let shown = shortened(key, MAX_NAME);
             let inner = match at.is_empty() {
                 true => shown.into_owned(),
                 false => format!("{at}.{shown}"),

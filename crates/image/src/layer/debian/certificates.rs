@@ -13,8 +13,8 @@ use crate::spec::CaCertificatesSource;
 use crate::{Error, Result};
 
 const CERTIFICATES: &str = "usr/share/ca-certificates/";
-/// The largest bundle of certificates. A usual one has some 200 KB.
-const CERTIFICATES_LIMIT: usize = 64 << 20;
+/// The largest bundle of certificates, in bytes. A usual one has some 200 KB.
+const MAX_CERTIFICATES: usize = 64 << 20;
 
 /// Adds the bundle of all certificates of some packages, in the order of their paths.
 pub(in crate::layer) fn add(
@@ -59,7 +59,7 @@ fn read_certificates(deb: &Deb, certificates: &mut BTreeMap<String, Vec<u8>>) ->
         if entry.kind != tar::Kind::File || !wanted {
             continue;
         }
-        let limit = (CERTIFICATES_LIMIT - total) as u64;
+        let limit = (MAX_CERTIFICATES - total) as u64;
         if entry.size > limit {
             return Err(damaged("its certificates are too large".to_owned()));
         }
