@@ -180,7 +180,8 @@ fn parse_version(text: &str) -> Result<(Operator, Version), String> {
     Ok((operator, version))
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be a name of Debian's: of a package, an architecture, a suite.
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

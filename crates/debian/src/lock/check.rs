@@ -6,6 +6,7 @@ use crateyard_oci::digest::is_sha256;
 
 use super::text::json;
 use super::{Lock, Package, Suite, VERSION};
+use crate::relation::is_name;
 
 impl Lock {
     /// Finds the first fault, and a text that occurs in its line.
@@ -31,13 +32,13 @@ impl Lock {
             Some(_) => suite
                 .name
                 .split('/')
-                .all(|part| part.is_empty() || is_word(part)),
-            None => is_word(&suite.name),
+                .all(|part| part.is_empty() || is_name(part)),
+            None => is_name(&suite.name),
         };
         if let Some(suite) = self
             .suites
             .iter()
-            .find(|suite| !is_word(&suite.archive) || !name_fits(suite))
+            .find(|suite| !is_name(&suite.archive) || !name_fits(suite))
         {
             let reason = format!(
                 "suite `{}` of archive `{}`: not a plain name",
@@ -96,7 +97,7 @@ impl Lock {
             .all(|part| !matches!(part, "" | "." | ".."));
         if !key
             .split_once(':')
-            .is_some_and(|(name, arch)| is_word(name) && is_word(arch))
+            .is_some_and(|(name, arch)| is_name(name) && is_name(arch))
         {
             Some("its key is not NAME:ARCHITECTURE".to_owned())
         } else if !used {
@@ -126,13 +127,6 @@ impl Lock {
             None
         }
     }
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
 }
 
 /// Whether a text is an address that apt and Nix read as one word. apt has other methods, which run
