@@ -6,6 +6,7 @@ use crateyard_plan::{
     FORMAT, Request, WORKSPACE, cargo, configuration, graph, machine, pipelining, places, reads,
     recorder, sources, stage, targets,
 };
+use crateyard_unit::files::write_json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,12 +56,12 @@ fn make_plan() -> Result<()> {
     let places = places::places(&workspace, Path::new(WORKSPACE), cargo::metadata_of)?;
     if request.args.is_empty() {
         let targets = targets::from_metadata(&workspace, places)?;
-        return write(&out.join("targets.json"), &targets);
+        return write_json(&out.join("targets.json"), &targets);
     }
     let packages = sources::Packages::new(&request.packages)?;
     stage::packages(&packages)?;
     if request.args == ["metadata"] {
-        return write(
+        return write_json(
             &out.join("metadata.json"),
             &cargo::metadata_of_all(&packages)?,
         );
@@ -74,7 +75,7 @@ fn make_plan() -> Result<()> {
     plan.members = reads::members(&workspace)?;
     reads::set(&mut plan)?;
     pipelining::pipeline(&mut plan);
-    write(&out.join("plan.json"), &plan)
+    write_json(&out.join("plan.json"), &plan)
 }
 
 /// Returns the path of the file that a variable names. Nix may name a file in its own build
@@ -95,10 +96,4 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
 
 fn variable(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("the variable {name} is not set\n{USAGE}"))
-}
-
-fn write(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

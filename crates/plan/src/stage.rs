@@ -5,6 +5,7 @@ use crate::git::Checkout;
 use crate::sources::{Located, Packages};
 use crate::{FetchedPackage, WORKSPACE};
 use anyhow::{Context, Result, bail};
+use crateyard_unit::files::write;
 use flate2::read::GzDecoder;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -205,13 +206,6 @@ fn write_empty(path: &Path) -> Result<()> {
 fn write_over(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
     write(path, bytes)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Inputs {
     /// # Errors
     /// When a file can't be placed.
     pub fn place(&self, unit: &Unit) -> Result<()> {
-        let written = own_out_dir(unit).filter(|_| self.runs_code(unit));
+        let written = unit.own_out_dir().filter(|_| self.runs_code(unit));
         for input in self.all() {
             if input.placement.role == Role::BuildScriptRun {
                 let is_written = written == Some(input.placement.out_dir.as_str());
@@ -116,16 +116,6 @@ fn read(mut paths: Vec<PathBuf>) -> Result<Vec<Input>> {
         Ok(Input { path, placement })
     };
     paths.into_iter().map(read).collect()
-}
-
-/// Returns the `OUT_DIR` of the package's own build script, unless the unit runs a build script.
-fn own_out_dir(unit: &Unit) -> Option<&str> {
-    match &unit.action {
-        Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
-            build_script.as_deref()
-        }
-        Action::RunBuildScript { .. } => None,
-    }
 }
 
 /// Puts a build script's `OUT_DIR` in place. With Cargo, macros and tests can write to it, so they

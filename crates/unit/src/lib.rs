@@ -10,7 +10,7 @@ pub mod compile;
 mod diagnostics;
 pub mod directives;
 mod environment;
-mod files;
+pub mod files;
 pub mod git;
 mod hints;
 pub mod inputs;
@@ -169,6 +169,16 @@ impl Unit {
                 Some(out_dir)
             }
             Action::RunTest { .. } => None,
+        }
+    }
+
+    /// Returns the `OUT_DIR` of the package's own build script, unless the unit runs a build script.
+    fn own_out_dir(&self) -> Option<&str> {
+        match &self.action {
+            Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
+                build_script.as_deref()
+            }
+            Action::RunBuildScript { .. } => None,
         }
     }
 

@@ -92,13 +92,8 @@ impl Request {
     /// When the output of its build script is not among the inputs.
     pub(crate) fn own_source(&self, inputs: &Inputs) -> Result<Source> {
         let unit = &self.unit;
-        let run = match &unit.action {
-            Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
-                build_script.as_deref()
-            }
-            Action::RunBuildScript { .. } => None,
-        };
-        let run = run.map(|out_dir| inputs.build_script_run(out_dir));
+        let out_dir = unit.own_out_dir();
+        let run = out_dir.map(|out_dir| inputs.build_script_run(out_dir));
         let written_by = run.transpose()?.filter(|run| written::has_changes(run));
         Ok(Source {
             place: unit.source_dir.clone(),

@@ -7,9 +7,8 @@
 //! one again.
 
 use crate::files;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Component, Path};
 
 /// The packages of a workspace, and the files that Cargo looks for beside manifests.
@@ -45,14 +44,14 @@ impl Skeleton {
             if !manifest.exists() {
                 let name = &package.name;
                 let text = format!("[package]\nname = {name:?}\nversion = \"0.0.0\"\n");
-                write(&manifest, &text)?;
-                write(&directory.join("src/lib.rs"), "")?;
+                files::write(&manifest, &text)?;
+                files::write(&directory.join("src/lib.rs"), "")?;
             }
         }
         for target in &self.targets {
             let path = workspace.join(checked(target)?);
             if path.symlink_metadata().is_err() {
-                write(&path, "")?;
+                files::write(&path, "")?;
             }
         }
         Ok(())
@@ -78,22 +77,16 @@ fn checked(path: &str) -> Result<&Path> {
     Ok(path)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_is_there_stays() {
         let workspace = tempfile::tempdir().unwrap();
         let at = |name: &str| workspace.path().join(name);
-        write(&at("a/Cargo.toml"), "own").unwrap();
+        files::write(&at("a/Cargo.toml"), "own").unwrap();
         let package = |name: &str| Package {
             path: name.into(),
             name: name.into(),
