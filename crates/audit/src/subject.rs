@@ -9,13 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crateyard_image::attestation::provenance::Statement;
-use crateyard_image::attestation::spdx::{Document, Package};
+use crateyard_image::attestation::spdx::{Document, IMAGE_ID, Package};
 use crateyard_image::attestation::{self, Purl};
 use crateyard_image::spec::{InputsSpec, UnitInput};
 use crateyard_oci::{Digest, Platform};
 
-/// The SPDX identifier of the image in its bill of materials.
-const IMAGE: &str = "SPDXRef-image";
 /// The name of the standard library in a bill of materials.
 const STD: &str = "rust-std";
 
@@ -97,7 +95,7 @@ impl Subject {
         sbom: &Document,
         provenance: Option<&Statement>,
     ) -> Subject {
-        let image = sbom.packages.iter().find(|it| it.spdx_id == IMAGE);
+        let image = sbom.packages.iter().find(|it| it.spdx_id == IMAGE_ID);
         let graph = Graph::new(sbom);
         let built = provenance.map(Built::new);
         let linked = linked(sbom);
@@ -237,7 +235,7 @@ impl<'a> Graph<'a> {
             relations,
             base_programs: BTreeSet::new(),
         };
-        let bases: Vec<&str> = graph.targets(IMAGE, "DESCENDANT_OF").collect();
+        let bases: Vec<&str> = graph.targets(IMAGE_ID, "DESCENDANT_OF").collect();
         let programs = bases
             .iter()
             .flat_map(|base| graph.targets(base, "CONTAINS"));

@@ -24,9 +24,6 @@ mod source;
 pub(crate) use self::image::{Normalizer, PlacedBinary};
 pub(crate) use self::set::image_set;
 
-/// The `PATH` of images that set none; Debian's own default.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 impl Description {
     /// Resolves the whole description.
     ///

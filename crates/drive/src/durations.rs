@@ -3,8 +3,9 @@
 //! A name survives an edit, so an earlier measurement predicts the next one. The measurements are
 //! in a JSON file below `$XDG_STATE_HOME`, never in a store.
 
-use crate::{Result, pipelining};
+use crate::Result;
 use crateyard_nix::Error;
+use crateyard_unit::METADATA;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -167,7 +168,7 @@ pub fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
 }
 
 /// The suffixes after the version in a unit's name that are the same for other versions.
-const SUFFIXES: [&str; 3] = ["-build-script", pipelining::METADATA, "-bin-"];
+const SUFFIXES: [&str; 3] = ["-build-script", METADATA, "-bin-"];
 
 /// Returns the parts before and after the version in a unit's name: `ring-` and `-build-script-run`
 /// for `ring-0.17.14-build-script-run`.

@@ -14,13 +14,11 @@ use crate::kind::unit_of;
 use crate::schedule::{Graph, Order, Task};
 use crate::simulate::simulate;
 use crateyard_nix::{Closure, Derivation, Node, Recipe};
-use crateyard_unit::Action;
+use crateyard_unit::{Action, METADATA};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The variable that tells a unit's runner which library to take from.
 const WHOLE: &str = "whole";
-/// The suffix of metadata units' names.
-pub(crate) const METADATA: &str = "-metadata";
 /// The time for taking metadata: a cell copies a few files.
 const TAKING: f64 = 0.05;
 

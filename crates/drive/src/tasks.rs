@@ -3,9 +3,9 @@
 use crate::Result;
 use crate::durations::Durations;
 use crate::guessed_duration;
-use crate::pipelining;
 use crate::schedule::{Graph, Task};
 use crateyard_nix::{Closure, Node, Store};
+use crateyard_unit::METADATA;
 use std::collections::{BTreeSet, HashMap};
 
 /// Makes a graph of some derivations of a closure. Task N is the Nth of `chosen`. Durations are
@@ -40,7 +40,7 @@ pub fn graph(
 /// library's duration is known, which gives an estimate.
 fn known(name: &str, durations: &Durations) -> Option<f64> {
     durations.seconds(name).or_else(|| {
-        let library = name.strip_suffix(pipelining::METADATA)?;
+        let library = name.strip_suffix(METADATA)?;
         Some(guessed_duration::UNTIL_METADATA * durations.seconds(library)?)
     })
 }

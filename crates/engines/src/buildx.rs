@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use crateyard_description::normal::{Description, Image};
 use crateyard_dockerfile::Resolved;
+use crateyard_spec::CA_BUNDLE;
 
 use self::progress::Said;
 use super::images::Images;
@@ -19,9 +20,6 @@ use crate::cargo::this_platform;
 
 mod context;
 mod progress;
-
-/// The machine's certificates, for the stage that downloads: the builder image has none.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The use of the engine's output and of its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,8 +332,9 @@ impl Bake<'_> {
         if let Some(vendor) = self.vendor {
             command.env("VENDOR", vendor);
         }
-        if std::env::var_os("CA").is_none() && Path::new(CERTIFICATES).is_file() {
-            command.env("CA", CERTIFICATES);
+        // The machine's certificates, for the stage that downloads: the builder image has none.
+        if std::env::var_os("CA").is_none() && Path::new(CA_BUNDLE).is_file() {
+            command.env("CA", CA_BUNDLE);
         }
         match self.output {
             Output::Shown => {

@@ -11,13 +11,11 @@ use crateyard_image::spec::{
     CaCertificatesSource, Config, DebianSource, FormatVersion, ImageSpec, LayerReference,
     LayerSpec, Source, SymlinkSource, Variable,
 };
-use crateyard_spec::{CA_BUNDLE, Packages as Placed, SetReference, unneeded};
+use crateyard_spec::{CA_BUNDLE, DEFAULT_PATH, Packages as Placed, SetReference, unneeded};
 
 use super::images::oci_platform;
 use super::kept::Kept;
 use super::packages::Packages;
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Makes the builder image: Cargo, rustc, C and C++ compilers, a shell.
 pub(crate) fn builder(
@@ -115,7 +113,7 @@ pub(crate) fn spec(name: &str, platform: &TargetPlatform) -> Result<ImageSpec> {
         config: Config {
             env: vec![Variable {
                 name: "PATH".to_owned(),
-                value: PATH.to_owned(),
+                value: DEFAULT_PATH.to_owned(),
             }],
             ..Config::default()
         },

@@ -16,7 +16,7 @@ pub use crate::spec::DebianPackage;
 use crate::spec::PackageDetails;
 pub use distribution::Distribution;
 
-const STATUS: &str = "var/lib/dpkg/status";
+pub(crate) const STATUS: &str = "var/lib/dpkg/status";
 /// The directory in which images without dpkg keep one paragraph for each package.
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d/";
 const INFO: &str = "var/lib/dpkg/info/";

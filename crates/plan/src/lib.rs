@@ -44,14 +44,13 @@ pub mod stage;
 pub mod targets;
 
 use crateyard_unit::Unit;
+pub use crateyard_unit::source::WORKSPACE;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of the JSON form of [`Plan`] and [`Request`].
 pub const FORMAT: u32 = 2;
 
-/// The directory of the workspace inside a cell.
-pub const WORKSPACE: &str = "/workspace";
 /// The directory of packages from registries inside a cell.
 pub const REGISTRY: &str = "/cargo/registry";
 /// The directory of packages from git repositories inside a cell.

@@ -13,7 +13,7 @@
 //! be the same in every workspace.
 
 use crate::{Origin, Plan, Planned};
-use crateyard_unit::{Action, Product, TargetKind};
+use crateyard_unit::{Action, METADATA, Product, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Optimized libraries of registries whose metadata is ready long before their code, and that many
@@ -37,9 +37,6 @@ const PIPELINED: &[&str] = &[
     "serde_json",
     "tokio",
 ];
-
-/// The suffix of metadata units' names.
-const SUFFIX: &str = "-metadata";
 
 /// Gives each pipelined library of the plan a unit for its metadata, and makes other units depend
 /// on that unit if it is enough for them.
@@ -168,12 +165,12 @@ pub fn library_of(key: &str, planned: &Planned) -> Option<String> {
         return None;
     };
     let name = &planned.unit.name;
-    let library = name.strip_suffix(SUFFIX)?;
+    let library = name.strip_suffix(METADATA)?;
     Some(key.replacen(name, library, 1))
 }
 
 fn metadata_name(name: &str) -> String {
-    format!("{name}{SUFFIX}")
+    format!("{name}{METADATA}")
 }
 
 /// Returns the key of a library's metadata unit. A key consists of the name and Cargo's hash.

@@ -104,6 +104,9 @@ pub fn unneeded() -> Vec<String> {
 /// The usual path of the bundle of certificate authorities.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// The `PATH` of images that set none; Debian's own default.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Directories that get another mode than 0755 if no source declares them and something is below
 /// them.
 pub const SPECIAL_DIRECTORIES: [(&str, Mode); 3] = [

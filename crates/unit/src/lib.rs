@@ -31,6 +31,9 @@ use std::collections::BTreeMap;
 /// The version of the JSON form of [`Unit`] and of the files in a unit's output.
 pub const FORMAT: u32 = 1;
 
+/// The suffix of the names of units that make only a library's metadata.
+pub const METADATA: &str = "-metadata";
+
 /// One entry of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -25,7 +25,6 @@ const MALFORMED: &str = "cannot read the output of `cargo metadata`";
 const FLAKE: &str = "flake.nix";
 const IMAGES: &str = "images.toml";
 const CARGO_LOCK: &str = "Cargo.lock";
-const TOOLCHAIN_LOCK: &str = "toolchain.lock";
 const DEBIAN_LOCK: &str = "debian.lock";
 
 /// Write flake.nix and images.toml for a workspace, and print the guesses behind them
@@ -227,7 +226,7 @@ impl Workspace<'_> {
             files.push(DEBIAN_LOCK);
         }
         if !self.choice.is_default {
-            files.push(TOOLCHAIN_LOCK);
+            files.push(crateyard_toolchain::lock::FILE);
         }
         self.print_git_add(&files)?;
         print_line("  assemble fetch")?;

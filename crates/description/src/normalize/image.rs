@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crateyard_spec::targets::{Package, Targets};
-use crateyard_spec::{Attributes, Compression, Port, Variable};
+use crateyard_spec::{Attributes, Compression, DEFAULT_PATH, Port, Variable};
 
-use super::PATH;
 use super::set::sorted;
 use crate::model::*;
 use crate::normal;
@@ -135,7 +134,7 @@ impl Normalizer<'_> {
         if !base.is_foreign() {
             environment
                 .entry("PATH".to_string())
-                .or_insert_with(|| PATH.to_string());
+                .or_insert_with(|| DEFAULT_PATH.to_string());
         }
         let variable = |(name, value)| Variable { name, value };
         environment.into_iter().map(variable).collect()

@@ -18,7 +18,8 @@ pub(super) use write::document;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/spdx+json";
-const IMAGE_ID: &str = "SPDXRef-image";
+/// The identifier of the image in the document.
+pub const IMAGE_ID: &str = "SPDXRef-image";
 const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 const UNKNOWN: &str = "NOASSERTION";
 /// The text before the name of a source package.

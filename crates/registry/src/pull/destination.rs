@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crateyard_disk::unnamed::{self, Unnamed, remove_abandoned, tidy};
-use crateyard_oci::{Descriptor, Digest, Document, media_type};
+use crateyard_oci::{Descriptor, Digest, Document, annotation::REF_NAME, media_type};
 use serde_json::{Value, json};
 
 use crate::error::Error;
 
 /// The prefix of temporary names in a layout.
 pub(super) const PREFIX: &str = ".new-";
-const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The layout.
 pub(super) struct Destination {
@@ -166,7 +165,7 @@ impl Destination {
         let path = self.path.join("index.json");
         let mut images = self.listed(&path)?;
         let is_replaced = |image: &Value| {
-            let own_name = image["annotations"][REFERENCE_NAME].as_str();
+            let own_name = image["annotations"][REF_NAME].as_str();
             own_name == name
                 && (name.is_some() || image["digest"].as_str() == Some(root.digest.as_str()))
         };
@@ -175,7 +174,7 @@ impl Destination {
             "mediaType": root.media_type, "digest": root.digest, "size": root.bytes.len(),
         });
         if let Some(name) = name {
-            descriptor["annotations"] = json!({ REFERENCE_NAME: name });
+            descriptor["annotations"] = json!({ REF_NAME: name });
         }
         images.push(descriptor);
         self.write(

@@ -11,10 +11,10 @@ use super::{Chosen, package_path};
 use crate::deb::{Deb, field};
 use crate::layer::plain::file_node;
 use crate::layer::tree::{Content, Tree};
+use crate::packages::STATUS;
 use crate::spec::DebianPackage;
 use crate::{Error, Result};
 
-const STATUS: &str = "var/lib/dpkg/status";
 const INFO: &str = "var/lib/dpkg/info";
 
 /// The facts about one package that the database needs.
