@@ -75,7 +75,8 @@ impl Place {
             "source": CRATES_IO, "checksum": "00", "settings": ["feature=\"std\""],
         });
         let own = json!({
-            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true, "uses": ["leaf"],
+            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true,
+            "uses": ["leaf"],
             "repository": "https://github.com/example/app",
         });
         let spec = json!({
@@ -85,7 +86,8 @@ impl Place {
                 "description": {"name": name},
                 "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
                 "units": {"leaf": leaf, "app": own},
-                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app", "units": ["leaf", "app"]}],
+                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app",
+                    "units": ["leaf", "app"]}],
             },
         });
         let out = self.path(name);

@@ -386,7 +386,8 @@ fn debian_says_what_its_release_lacks() {
     let issue = |release: Value| json!({"description": "A fault\nof many lines", "releases": {"bookworm": release, "trixie": {"status": "open", "urgency": "high"}}});
     let data = json!({
         "glibc": {
-            "CVE-2099-1": issue(json!({"status": "resolved", "fixed_version": "2.36-9+deb12u7", "urgency": "high", "repositories": {"bookworm": "2.36-9+deb12u13"}})),
+            "CVE-2099-1": issue(json!({"status": "resolved", "fixed_version": "2.36-9+deb12u7",
+                "urgency": "high", "repositories": {"bookworm": "2.36-9+deb12u13"}})),
             "CVE-2099-2": issue(json!({"status": "resolved", "fixed_version": "0", "urgency": "not \
                 yet assigned"})),
             "CVE-2099-3": issue(json!({"status": "open", "urgency": "unimportant", "nodsa": "Minor \

@@ -25,7 +25,8 @@ fn served(image: &str, time: &str) -> Value {
         .insert(0, json!({ "name": "mesh", "image": "mesh:1" }));
     object["metadata"]["uid"] = json!("1");
     object["metadata"]["managedFields"] = json!([
-        { "manager": "mesh", "operation": "Update", "time": "2030-01-01T00:00:00Z", "fieldsV1": {} },
+        { "manager": "mesh", "operation": "Update", "time": "2030-01-01T00:00:00Z",
+            "fieldsV1": {} },
         { "manager": "crateyard", "operation": "Apply", "time": time, "fieldsV1": {
             "f:spec": { "f:replicas": {}, "f:template": { "f:spec": { "f:containers": {
                 "k:{\"name\":\"app\"}": { ".": {}, "f:name": {}, "f:image": {}, "f:env": {
@@ -109,7 +110,10 @@ fn what_another_manager_applied_is_restored_by_its_shape() {
 
 #[test]
 fn a_secret_is_never_written_into_an_annotation() {
-    let secret = |value: &str| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "a": value } });
+    let secret = |value: &str| {
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "stringData": { "a": value } })
+    };
     let applied = with_record(secret("new"), Some(&secret("c2VjcmV0")), "d1").to_string();
     assert!(!applied.contains("c2VjcmV0"), "{applied}");
 }

@@ -86,11 +86,13 @@ mod tests {
     #[test]
     fn a_source_is_told_of_as_nix_does() {
         let locked = json!({
-            "type": "git", "url": "https://git.example/a", "narHash": "sha256-AA=", "lastModified": 1_700_000_000,
+            "type": "git", "url": "https://git.example/a", "narHash": "sha256-AA=",
+            "lastModified": 1_700_000_000,
             "rev": "0123456789abcdef", "revCount": 3, "ref": "main",
         });
         let expected = json!({
-            "narHash": "sha256-AA=", "lastModified": 1_700_000_000, "lastModifiedDate": "20231114221320",
+            "narHash": "sha256-AA=", "lastModified": 1_700_000_000,
+            "lastModifiedDate": "20231114221320",
             "rev": "0123456789abcdef", "shortRev": "0123456", "revCount": 3, "submodules": false,
         });
         assert_eq!(source(&locked), Some(expected));

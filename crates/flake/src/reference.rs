@@ -142,7 +142,8 @@ mod tests {
             ),
             (
                 "github:a/b/main?dir=c&host=h",
-                json!({ "type": "github", "owner": "a", "repo": "b", "ref": "main", "dir": "c", "host": "h" }),
+                json!({ "type": "github", "owner": "a", "repo": "b", "ref": "main", "dir": "c",
+                    "host": "h" }),
             ),
             (
                 &format!("sourcehut:~a/b/{commit}"),

@@ -324,7 +324,8 @@ mod tests {
         assert_eq!(
             serde_json::to_value(&list).unwrap(),
             json!({"packages": [
-                {"name": "app", "version": "0.1.0", "source": "local", "dependencies": [1, 2], "root": true},
+                {"name": "app", "version": "0.1.0", "source": "local", "dependencies": [1, 2],
+                    "root": true},
                 {"name": "own", "version": "1.0.0", "source": "git"},
                 {"name": "serde", "version": "1.0.1", "source": "crates.io"},
             ]})

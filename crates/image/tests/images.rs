@@ -57,7 +57,8 @@ fn the_configuration_says_what_was_asked() {
             "User": "app", "ExposedPorts": {"8080/tcp": {}}, "Env": ["PATH=/usr/bin:/bin", "A=1"],
             "Entrypoint": ["/usr/bin/demo"], "Volumes": {"/data": {}}, "WorkingDir": "/srv",
             "Labels": {"a": "b", "org.opencontainers.image.title": "demo"}, "StopSignal": "SIGTERM",
-            "Healthcheck": {"Test": ["CMD", "/bin/demo", "health"], "Interval": 30_000_000_000_u64, "Retries": 3},
+            "Healthcheck": {"Test": ["CMD", "/bin/demo", "health"], "Interval": 30_000_000_000_u64,
+                "Retries": 3},
         })
     );
     assert_eq!(config["history"].as_array().unwrap().len(), 2);
@@ -197,7 +198,8 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
         1,
     );
     let optional = |name: &str| {
-        let package = json!({"role": "image", "name": name, "architecture": "amd64", "version": "1", "sha256": "00"});
+        let package = json!({"role": "image", "name": name, "architecture": "amd64", "version": "1",
+            "sha256": "00"});
         json!({"path": place(name), "onlyIfLinked": true, "packages": [package]})
     };
     let all = json!([
@@ -206,7 +208,8 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
         optional("libc6"),
         place("own")
     ]);
-    let inputs = json!({"description": {}, "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"}});
+    let inputs = json!({"description": {},
+        "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"}});
     let out = place("image");
     let spec = image_spec(&[], json!({"layers": all, "inputs": inputs}));
     crateyard_image::layout::make(&spec, &out).unwrap();

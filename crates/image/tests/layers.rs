@@ -471,7 +471,10 @@ fn an_image_inside_an_image_is_the_archive() {
     let directory = tempdir().unwrap();
     let layout = demo_image(directory.path());
     let out = directory.path().join("bundle.layer");
-    let source = |to: &str, format: &str| json!({"kind": "image-archive", "from": layout.path(), "to": to, "format": format, "reference": "demo:9"});
+    let source = |to: &str, format: &str| {
+        json!({"kind": "image-archive", "from": layout.path(), "to": to, "format": format,
+            "reference": "demo:9"})
+    };
     let sources = json!([
         source("/images/oci.tar", "oci"),
         source("/images/docker.tar", "docker")
@@ -538,7 +541,10 @@ fn random_layers_come_back() {
                 .map(|at| char::from(b'a' + (at % 26) as u8))
                 .collect();
             let (uid, gid) = (random.next() as u32, random.below(70_000) as u32);
-            sources.push(json!({"kind": "text", "to": format!("/{path}"), "text": text, "mode": mode, "uid": uid, "gid": gid}));
+            sources.push(
+                json!({"kind": "text", "to": format!("/{path}"), "text": text,
+                "mode": mode, "uid": uid, "gid": gid}),
+            );
             expected.insert(path, (mode, u64::from(uid), u64::from(gid), text));
         }
         let algorithm = ["gzip", "zstd", "none"][round % 3];

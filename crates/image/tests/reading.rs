@@ -53,7 +53,8 @@ fn foreign_image(directory: &Path, layers: &[Vec<u8>]) -> Layout {
         "application/vnd.docker.container.image.v1+json",
     );
     let media_type = "application/vnd.docker.distribution.manifest.v2+json";
-    let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": descriptors});
+    let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config,
+        "layers": descriptors});
     let manifest = put(manifest.to_string().as_bytes(), media_type);
     fs::write(
         directory.join("index.json"),
@@ -191,7 +192,8 @@ fn differences_are_told_by_kind() {
         .file("./usr/lib/extra.so", 0o600, b"EXTRA");
     let newer = newer.write(&path.join("newer.deb"));
     make_layer(
-        json!([{"kind": "debian", "packages": [newer], "alsoInstalled": [path.join("base-demo.deb")]},
+        json!([{"kind": "debian", "packages": [newer],
+            "alsoInstalled": [path.join("base-demo.deb")]},
                {"kind": "text", "to": "/srv/hallo", "text": "hello\n"}]),
         "gzip",
         &path.join("newer.layer"),
@@ -286,7 +288,8 @@ fn crates_are_read_from_executables() {
         .arg(path("plain"))
         .arg(path("auditable")));
     make_layer(
-        json!([{"kind": "file", "from": path("plain"), "to": "/plain"}, {"kind": "file", "from": path("auditable"), "to": "/auditable"},
+        json!([{"kind": "file", "from": path("plain"), "to": "/plain"},
+            {"kind": "file", "from": path("auditable"), "to": "/auditable"},
                {"kind": "text", "to": "/short", "text": "\u{7f}ELF", "mode": "0755"}]),
         "zstd",
         &path("layer"),
@@ -553,7 +556,8 @@ fn a_bomb_is_stopped() {
     let digest = Digest::of(&bomb);
     fs::write(directory.path().join(digest.blob_path()), &bomb).unwrap();
     rewrite(directory.path(), |_, manifest| {
-        manifest["layers"][0] = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "digest": digest, "size": bomb.len()});
+        manifest["layers"][0] = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd",
+            "digest": digest, "size": bomb.len()});
     });
     let limits = Limits {
         read: 4 << 20,
@@ -577,8 +581,13 @@ fn archives_that_docker_once_wrote_are_images() {
         raw_tar(&[("b", Regular, "", b"y")]),
     ];
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
-    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_ids[0], diff_ids[1], diff_ids[0]]}}).to_string();
-    let manifest = json!([{"Config": "c.json", "RepoTags": ["old:1"], "Layers": ["1/layer.tar", "2/layer.tar", "3/layer.tar"]}]).to_string();
+    let config = json!({"architecture": "amd64", "os": "linux",
+        "rootfs": {"type": "layers",
+            "diff_ids": [diff_ids[0], diff_ids[1], diff_ids[0]]}})
+    .to_string();
+    let manifest = json!([{"Config": "c.json", "RepoTags": ["old:1"],
+        "Layers": ["1/layer.tar", "2/layer.tar", "3/layer.tar"]}])
+    .to_string();
     let compressed = gzip(&layers[1]);
     let tar = raw_tar(&[
         ("c.json", Regular, "", config.as_bytes()),

@@ -20,8 +20,10 @@ fn descriptor() -> Descriptor {
 }
 
 fn config() -> serde_json::Value {
-    json!({"architecture": "amd64", "os": "linux", "config": {"Env": ["A=1"], "ExposedPorts": {"80/tcp": {}}},
-        "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"layer")]}, "history": [{"created_by": "test"}]})
+    json!({"architecture": "amd64", "os": "linux",
+        "config": {"Env": ["A=1"], "ExposedPorts": {"80/tcp": {}}},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"layer")]},
+        "history": [{"created_by": "test"}]})
 }
 
 #[test]

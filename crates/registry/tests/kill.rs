@@ -297,7 +297,8 @@ fn a_large_layer_takes_little_memory() {
     });
     let config = layout.blob("application/vnd.oci.image.config.v1+json", b"{}");
     let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": crateyard_oci::media_type::MANIFEST, "config": config, "layers": [layer],
+        "schemaVersion": 2, "mediaType": crateyard_oci::media_type::MANIFEST, "config": config,
+        "layers": [layer],
     });
     let manifest = layout.blob(
         crateyard_oci::media_type::MANIFEST,

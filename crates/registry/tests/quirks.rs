@@ -280,7 +280,8 @@ fn lists_of_referrers_have_pages() {
             let page = seen.path.rsplit_once("page=").map_or("0", |(_, page)| page);
             let page: usize = page.parse().unwrap();
             let index = json!({
-                "schemaVersion": 2, "mediaType": crateyard_oci::media_type::INDEX, "manifests": [entry(page)],
+                "schemaVersion": 2, "mediaType": crateyard_oci::media_type::INDEX,
+                "manifests": [entry(page)],
             });
             let path = seen.path.split('?').next().unwrap();
             let next = format!("<{path}?page={}>; rel=\"next\"", page + 1);

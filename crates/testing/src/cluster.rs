@@ -65,7 +65,8 @@ impl Cluster {
             "apiVersion": "v1", "kind": "Config", "current-context": "here",
             "clusters": [{ "name": "here", "cluster": { "server": server } }],
             "users": [{ "name": "me", "user": { "token": "secret-token" } }],
-            "contexts": [{ "name": "here", "context": { "cluster": "here", "user": "me", "namespace": namespace } }],
+            "contexts": [{ "name": "here", "context": { "cluster": "here", "user": "me",
+                "namespace": namespace } }],
         });
         std::fs::write(path, config.to_string()).unwrap();
     }
@@ -286,8 +287,10 @@ impl Object {
             .map(|(manager, set)| {
                 let time = self.times[manager];
                 json!({
-                    "manager": manager, "operation": "Apply", "apiVersion": value["apiVersion"], "fieldsType": "FieldsV1",
-                    "time": format!("2026-01-01T{:02}:{:02}:{:02}Z", time / 3600, time / 60 % 60, time % 60),
+                    "manager": manager, "operation": "Apply", "apiVersion": value["apiVersion"],
+                    "fieldsType": "FieldsV1",
+                    "time": format!("2026-01-01T{:02}:{:02}:{:02}Z", time / 3600, time / 60 % 60,
+                        time % 60),
                     "fieldsV1": apply::fields(set),
                 })
             })
@@ -366,7 +369,8 @@ fn ok(document: &Value) -> Answer {
 
 fn status(code: u16, reason: &str, message: &str) -> Answer {
     let document = json!({
-        "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message,
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason,
+        "message": message,
     });
     Answer::new(code)
         .header("Content-Type", "application/json")

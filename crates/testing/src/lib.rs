@@ -331,7 +331,8 @@ impl Layout {
             config.to_string().as_bytes(),
         );
         let media_type = crateyard_oci::media_type::MANIFEST;
-        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config,
+            "layers": layers});
         let mut descriptor = self.blob(media_type, manifest.to_string().as_bytes());
         descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
         descriptor

@@ -178,7 +178,8 @@ fn sign(signer: &Signer, user: Option<&str>, scopes: &[String]) -> String {
     let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [signer.certificate]});
     let claims = json!({
         "iss": ISSUER, "sub": user.unwrap_or_default(), "aud": SERVICE,
-        "nbf": now - 10, "iat": now - 10, "exp": now + 300, "jti": now.to_string(), "access": access,
+        "nbf": now - 10, "iat": now - 10, "exp": now + 300, "jti": now.to_string(),
+        "access": access,
     });
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", encode(&header), encode(&claims));

@@ -370,7 +370,8 @@ fn edited_copy(layout: &Path, copy: &Path) -> Result<()> {
 fn write_index(layout: &Path, descriptor: &Value) -> Result<()> {
     let mut descriptor = descriptor.clone();
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": TAG});
-    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [descriptor]});
+    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor]});
     Ok(fs::write(layout.join("index.json"), index.to_string())?)
 }
 

@@ -19,7 +19,8 @@ fn image(place: &Path) -> Layout {
 /// Makes an element of a bill of materials.
 fn package(id: &str, name: &str, more: Value) -> Value {
     let mut package = json!({"SPDXID": id, "name": name, "versionInfo": "1", "downloadLocation": "",
-        "filesAnalyzed": false, "licenseConcluded": "", "licenseDeclared": "", "copyrightText": ""});
+        "filesAnalyzed": false, "licenseConcluded": "", "licenseDeclared": "",
+        "copyrightText": ""});
     for (key, value) in more.as_object().unwrap() {
         package[key] = value.clone();
     }
@@ -37,12 +38,14 @@ fn bill(digest: &Digest, mut packages: Vec<Value>, relationships: &[[String; 2]]
     let relate = |[from, to]: &[String; 2]| json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON", "relatedSpdxElement": to});
     json!({"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT",
         "name": "x", "documentNamespace": "x", "creationInfo": {"created": "x", "creators": []},
-        "packages": packages, "relationships": relationships.iter().map(relate).collect::<Vec<_>>()})
+        "packages": packages,
+        "relationships": relationships.iter().map(relate).collect::<Vec<_>>()})
 }
 
 /// Makes a provenance of the image with this digest.
 fn provenance(digest: &Digest, image: &Value, crates: &Value, dependencies: &Value) -> Value {
-    json!({"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1",
+    json!({"_type": "https://in-toto.io/Statement/v1",
+        "predicateType": "https://slsa.dev/provenance/v1",
     "subject": [{"digest": {"sha256": digest.hex()}}],
     "predicate": {
         "buildDefinition": {

@@ -15,8 +15,9 @@ const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
 
 fn manifest(layers: &Value) -> String {
     let config = Descriptor::of(media_type::CONFIG, CONFIG);
-    json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": layers})
-        .to_string()
+    json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config,
+        "layers": layers})
+    .to_string()
 }
 
 fn document(kind: &str, body: impl Into<Vec<u8>>) -> Answer {

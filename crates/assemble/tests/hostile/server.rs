@@ -108,7 +108,8 @@ pub(crate) fn flood(count: usize, size: usize) -> Registry {
     // Clients never ask for more than these.
     let real = count.min(12);
     for number in 0..real {
-        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config,
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST,
+            "config": config,
             "layers": [], "annotations": {"number": number.to_string(), "padding": padding}});
         let bytes = manifest.to_string().into_bytes();
         let descriptor = Descriptor::of(media_type::MANIFEST, &bytes);

@@ -88,7 +88,8 @@ impl Place {
             "source": "registry+https://github.com/rust-lang/crates.io-index", "checksum": "00",
         });
         let own = json!({
-            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true, "uses": ["serde"],
+            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true,
+            "uses": ["serde"],
             "repository": "https://github.com/example/app",
         });
         let spec = json!({
@@ -98,7 +99,8 @@ impl Place {
                 "description": {"name": "app"},
                 "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
                 "units": {"serde": unit, "app": own},
-                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app", "units": ["serde"]}],
+                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app",
+                    "units": ["serde"]}],
             },
         });
         let out = self.path(name);

@@ -43,7 +43,8 @@ fn npm_package(name: &str, dev: bool) -> Value {
 
 /// Returns the inputs of an image with one program of three crates.
 fn inputs(workspace: &Path) -> Value {
-    let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": [],
+    let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin",
+        "settings": [],
         "uses": ["serde"], "repository": "https://github.com/example/app"});
     let serde =
         json!({"uses": ["core"], "authors": "Erick Tryzelaar <erick@example.org>:David Tolnay"});
@@ -53,9 +54,12 @@ fn inputs(workspace: &Path) -> Value {
         "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
         "tools": {"image": "0000-image"},
         "packages": [
-            {"role": "toolchain", "name": "rustc-web", "architecture": "amd64", "version": "1.85.0", "sha256": "aa"},
-            {"role": "image", "name": "base-files", "architecture": "amd64", "version": "12.4+deb12u1", "sha256": "bb"},
-            {"role": "image", "name": "agent", "architecture": "amd64", "version": "3", "sha256": "dd",
+            {"role": "toolchain", "name": "rustc-web", "architecture": "amd64", "version": "1.85.0",
+                "sha256": "aa"},
+            {"role": "image", "name": "base-files", "architecture": "amd64",
+                "version": "12.4+deb12u1", "sha256": "bb"},
+            {"role": "image", "name": "agent", "architecture": "amd64", "version": "3",
+                "sha256": "dd",
              "archive": {"name": "vendor", "url": "https://apt.example"}},
         ],
         "units": {
@@ -71,7 +75,8 @@ fn inputs(workspace: &Path) -> Value {
         "parts": [
             {"name": "tool", "from": workspace.join("src/main.rs"), "inImage": true},
             {"name": "web", "path": "dist", "from": workspace, "crates": ["serde", "macros"],
-             "npm": {"isBuilt": true, "packages": [npm_package("@a/b", false), npm_package("esbuild", true)]}},
+             "npm": {"isBuilt": true, "packages": [npm_package("@a/b", false),
+                 npm_package("esbuild", true)]}},
             {"name": "unseen", "from": workspace, "crates": ["macros"]},
         ],
     })

@@ -268,7 +268,8 @@ pub(crate) fn demo_image(directory: &Path) -> Layout {
     let (base, extra) = packages(directory);
     let (one, two) = (directory.join("one.layer"), directory.join("two.layer"));
     make_layer(
-        json!([{"kind": "debian", "packages": [base]}, accounts("/etc/passwd", 10001), accounts("/etc/group", 10001)]),
+        json!([{"kind": "debian", "packages": [base]}, accounts("/etc/passwd", 10001),
+            accounts("/etc/group", 10001)]),
         "gzip",
         &one,
         2,

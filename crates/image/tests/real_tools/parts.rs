@@ -122,7 +122,8 @@ fn documents_fit_the_schemas() {
     let manifest = layout.image(None, None).unwrap().descriptor;
     let config = layout.manifest(&manifest).unwrap().config;
     let spec = serde_json::from_value(
-        json!({"version": 1, "name": "demo", "references": ["demo:1"], "layouts": [layout.path()], "annotations": {"a": "b"}}),
+        json!({"version": 1, "name": "demo", "references": ["demo:1"], "layouts": [layout.path()],
+            "annotations": {"a": "b"}}),
     );
     let both = directory.path().join("index");
     let index = crateyard_image::multi::make(&spec.unwrap(), &both).unwrap();

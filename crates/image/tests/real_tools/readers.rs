@@ -63,16 +63,19 @@ fn umoci_unpacks_and_runc_runs() {
         .arg("-o")
         .arg(path("main")));
     make_layer(
-        json!([{"kind": "debian", "packages": [base]}, {"kind": "text", "to": "/srv/hello", "text": "x"},
+        json!([{"kind": "debian", "packages": [base]},
+            {"kind": "text", "to": "/srv/hello", "text": "x"},
                accounts("/etc/passwd", 10001), accounts("/etc/group", 10001),
-               {"kind": "directory", "to": "/proc"}, {"kind": "directory", "to": "/dev"}, {"kind": "directory", "to": "/sys"}]),
+               {"kind": "directory", "to": "/proc"}, {"kind": "directory", "to": "/dev"},
+               {"kind": "directory", "to": "/sys"}]),
         "gzip",
         &path("base.layer"),
         2,
     );
     let long = format!("/opt/{}ü", "long/".repeat(50));
     make_layer(
-        json!([{"kind": "file", "from": path("main"), "to": "/opt/main", "xattrs": {"user.note": "aGk="}}, {"kind": "text", "to": long, "text": "x"}]),
+        json!([{"kind": "file", "from": path("main"), "to": "/opt/main",
+            "xattrs": {"user.note": "aGk="}}, {"kind": "text", "to": long, "text": "x"}]),
         "gzip",
         &path("top.layer"),
         2,

@@ -84,12 +84,14 @@ fn of(
 fn resources(version: &str) -> Value {
     let resource = |(_, plural, kind, namespaced): &(&str, &str, &str, bool)| {
         json!({
-            "name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced, "kind": kind,
+            "name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced,
+            "kind": kind,
             "verbs": ["create", "get", "list", "patch", "update", "watch"],
         })
     };
     let all: Vec<Value> = of(version).map(resource).collect();
-    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": all })
+    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version,
+        "resources": all })
 }
 
 /// Returns a schema which says that objects can be patched with a dry run and validated by the
@@ -99,11 +101,13 @@ fn parameters(version: &str) -> Value {
     let mut paths = serde_json::Map::new();
     for (_, plural, kind, _) in of(version) {
         let patch = json!({
-            "parameters": [{ "name": "dryRun", "in": "query" }, { "name": "fieldValidation", "in": "query" }],
+            "parameters": [{ "name": "dryRun", "in": "query" },
+                { "name": "fieldValidation", "in": "query" }],
             "x-kubernetes-group-version-kind": { "group": group, "version": number, "kind": kind },
             "responses": {},
         });
         paths.insert(format!("/{plural}/{{name}}"), json!({ "patch": patch }));
     }
-    json!({ "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "v1.32.0" }, "paths": paths })
+    json!({ "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "v1.32.0" },
+        "paths": paths })
 }

@@ -235,7 +235,8 @@ mod tests {
     fn a_compiler_starts_no_downloader() {
         let (_directory, mut request) = package("fn main() { Command::new(\"curl\"); x }");
         let action = serde_json::json!({
-            "kind": "compile", "program": "rustc", "args": [], "outDir": "/target", "buildScript": null,
+            "kind": "compile", "program": "rustc", "args": [], "outDir": "/target",
+            "buildScript": null,
             "target": { "kind": "bin", "name": "app" }, "native": [], "takesLinkLibs": false,
         });
         request.unit.action = serde_json::from_value(action).unwrap();

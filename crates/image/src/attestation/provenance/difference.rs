@@ -354,7 +354,8 @@ mod tests {
     fn the_description_is_compared_in_depth() {
         let before =
             json!({"config": {"user": "1", "env": [{"name": "A", "value": "1"}], "ports": ["1"]}});
-        let after = json!({"config": {"env": [{"name": "A", "value": "2"}], "ports": ["1", "2"]}, "x": true});
+        let after = json!({"config": {"env": [{"name": "A", "value": "2"}], "ports": ["1", "2"]},
+            "x": true});
         let own = |text: &str| Some(text.to_owned());
         assert_eq!(
             differences(before, after),
