@@ -76,7 +76,8 @@ foundation.cell {
         exit
       fi
       cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-        --message-format json-render-diagnostics --target-dir /cargo/target --timings $verbose $selection > /cargo/messages 2> /cargo/log \
+        --message-format json-render-diagnostics --target-dir /cargo/target --timings \
+        $verbose $selection > /cargo/messages 2> /cargo/log \
         || { cat /cargo/log >&2; exit 1; }
       mkdir "$out"
       cp /cargo/log "$out/log"

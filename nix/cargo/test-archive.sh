@@ -1,13 +1,14 @@
-# Packs the programs of a package's tests with what they read; see test-archive.nix for the variables.
-# The archive is to be unpacked at the root of a machine, where a test finds everything at the paths
-# that were compiled into it. /tests/run runs all of them.
+# Packs the programs of a package's tests with what they read; see test-archive.nix for the
+# variables. The archive is to be unpacked at the root of a machine, where a test finds everything
+# at the paths that were compiled into it. /tests/run runs all of them.
 set -eu
 export PATH=/usr/bin LANG=C.UTF-8
 
 cd /archive
 mkdir -p tests "./$directory"
 cp -R "$source/." "./$directory"
-printf '#!/bin/sh\n# Runs the tests of the package %s. Arguments go to each of them.\nfailed=0\n' "$package" > tests/run
+printf '#!/bin/sh\n# Runs the tests of the package %s. Arguments go to each of them.\nfailed=0\n' \
+    "$package" > tests/run
 while read -r key value; do
     case "$key" in
     program)

@@ -24,7 +24,8 @@ left=$strip
 while [ "$left" -gt 0 ]; do
     entries=$(ls -A "$top")
     if [ -L "$top/$entries" ] || ! [ -d "$top/$entries" ] || [ -z "$entries" ]; then
-        fail "\`strip = $strip\` wants one directory in another, but at $top the archive has: $(echo $entries)"
+        fail "\`strip = $strip\` wants one directory in another, but at $top the archive has:" \
+            "$(echo $entries)"
     fi
     top=$top/$entries
     left=$((left - 1))

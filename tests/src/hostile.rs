@@ -247,7 +247,8 @@ fn unlocked() -> Result<()> {
         let hash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         let node = |path: &str| format!(r#""type": "path", "path": "{path}""#);
         format!(
-            r#"{{"root": "root", "version": 7, "nodes": {{"root": {{"inputs": {{"a": "a"}}}}, "a": {{"flake": false,
+            r#"{{"root": "root", "version": 7, "nodes": {{
+            "root": {{"inputs": {{"a": "a"}}}}, "a": {{"flake": false,
             "original": {{{}}}, "locked": {{{}, "narHash": "{hash}", "lastModified": 1}}}}}}}}"#,
             node(original),
             node(locked)

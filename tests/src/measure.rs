@@ -1,8 +1,8 @@
 //! Compares builds with the Cargo that a user has, with the same compiler and in one run.
 //!
 //! Run as `cargo run --release -p e2e --bin measure` on a quiet machine. Both start with sources
-//! and toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs
-//! of all units, layers and images are deleted from that store.
+//! and toolchain in a separate store, and with nothing compiled. Before each repetition, the
+//! outputs of all units, layers and images are deleted from that store.
 // No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 

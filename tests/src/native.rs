@@ -180,16 +180,20 @@ fn features_decide() -> Result<()> {
 
 /// A build script compiles C++. No crate's packages name the C++ library, but the program does.
 fn cplusplus() -> Result<()> {
-    let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
-                  std::fs::write(format!(\"{out}/hello.cc\"), \
-                  include_str!(\"hello.cc\")).unwrap();\n    let run = |program: &str, arguments: \
-                  &[&str]| {\n        let done = \
-                  std::process::Command::new(program).args(arguments).current_dir(&out).status();\n        \
-                  assert!(done.unwrap().success());\n    };\n    run(\"c++\", &[\"-c\", \
-                  \"hello.cc\"]);\n    run(\"ar\", &[\"crD\", \"libhello.a\", \"hello.o\"]);\n    \
-                  println!(\"cargo::rustc-link-search=native={out}\");\n    \
-                  println!(\"cargo::rustc-link-lib=static=hello\");\n    \
-                  println!(\"cargo::rustc-link-lib=stdc++\");\n}\n";
+    let script = r#"fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    std::fs::write(format!("{out}/hello.cc"), include_str!("hello.cc")).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = std::process::Command::new(program).args(arguments).current_dir(&out).status();
+        assert!(done.unwrap().success());
+    };
+    run("c++", &["-c", "hello.cc"]);
+    run("ar", &["crD", "libhello.a", "hello.o"]);
+    println!("cargo::rustc-link-search=native={out}");
+    println!("cargo::rustc-link-lib=static=hello");
+    println!("cargo::rustc-link-lib=stdc++");
+}
+"#;
     let main =
         "unsafe extern \"C\" {\n    fn hello();\n}\n\nfn main() {\n    unsafe { hello() }\n}\n";
     let workspace = small("cplusplus", main, script)?;

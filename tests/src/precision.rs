@@ -48,7 +48,8 @@ const DERIVATIONS: &str = r#"
         names = builtins.filter isImage (builtins.attrNames packages);
     in {
         units = builtins.mapAttrs (_: unit: unit.drvPath) flake.legacyPackages.${system}.units;
-        images = builtins.listToAttrs (map (name: { inherit name; value = packages.${name}.drvPath; }) names);
+        images = builtins.listToAttrs
+            (map (name: { inherit name; value = packages.${name}.drvPath; }) names);
     }
 "#;
 

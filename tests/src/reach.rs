@@ -321,12 +321,15 @@ fn revision() -> Result<()> {
 }
 
 fn network() -> Result<()> {
-    let script = "fn main() {\n    let mirror = \
-                  std::env::var(\"APP_ARCHIVE\").unwrap_or(\"https://localhost/app.bin\".into());\n    \
-                  if mirror.starts_with(\"https:\") {\n        \
-                  std::net::TcpStream::connect(\"1.1.1.1:443\").unwrap_or_else(|error| \
-                  panic!(\"{mirror}: {error}\"));\n    }\n    std::fs::copy(mirror, \
-                  std::env::var(\"OUT_DIR\").unwrap() + \"/app.bin\").unwrap();\n}\n";
+    let script = r#"fn main() {
+    let mirror = std::env::var("APP_ARCHIVE").unwrap_or("https://localhost/app.bin".into());
+    if mirror.starts_with("https:") {
+        std::net::TcpStream::connect("1.1.1.1:443")
+            .unwrap_or_else(|error| panic!("{mirror}: {error}"));
+    }
+    std::fs::copy(mirror, std::env::var("OUT_DIR").unwrap() + "/app.bin").unwrap();
+}
+"#;
     let main =
         "fn main() { print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/app.bin\"))); }";
     let workspace = small("fetching", main, script)?;

@@ -51,8 +51,8 @@ impl World {
         format!("{}/team/supervisor:{tag}", self.registry.host)
     }
 
-    /// Builds the checkout's current state, and pushes it as a person does, and then as a CI job for
-    /// the commit does.
+    /// Builds the checkout's current state, and pushes it as a person does, and then as a CI job
+    /// for the commit does.
     fn push(&self, tag: &str) -> Result<()> {
         let target = self.reference(tag);
         let push = duct::cmd!(assemble(), "push", "supervisor", "--to", target, "--attest");

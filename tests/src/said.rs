@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn a_builders_own_error_comes_before_nixs() {
         let said = "error: builder for '/nix/store/x-plan.drv' failed with exit code 1;\n       \
-                    last 3 log lines:\n       > error: failed to parse lock file\n       > \n       \
-                    > Caused by:\n       >   package `a` is missing\n       For full logs, run \
-                    'nix log /nix/store/x-plan.drv'.\n";
+                    last 3 log lines:\n       > error: failed to parse lock file\n       > \n\
+                    \x20      > Caused by:\n       >   package `a` is missing\n\
+                    \x20      For full logs, run 'nix log /nix/store/x-plan.drv'.\n";
         let expected = "error: failed to parse lock file … package `a` is missing";
         assert_eq!(summary(said), expected);
         let alone = "error: builder for '/nix/store/x-plan.drv' failed with exit code 1\n";

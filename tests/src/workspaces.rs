@@ -460,16 +460,27 @@ fn build_again(expression: &str) -> Result<()> {
 
 /// CMake's logs have random names.
 fn cmake() -> Result<()> {
-    let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let here = \
-                  std::env::current_dir().unwrap();\n    let run = |arguments: &[&str]| {\n        \
-                  let done = \
-                  std::process::Command::new(\"cmake\").args(arguments).current_dir(&out).status();\n        \
-                  assert!(done.unwrap().success());\n    };\n    \
-                  run(&[here.join(\"c\").to_str().unwrap()]);\n    run(&[\"--build\", \".\", \
-                  \"--parallel\"]);\n    println!(\"cargo::rustc-link-search=native={out}\");\n    \
-                  println!(\"cargo::rustc-link-lib=static=answer\");\n}\n";
-    let main = "unsafe extern \"C\" {\n    fn answer() -> i32;\n}\n\nfn main() {\n    \
-                print!(\"{}\", unsafe { answer() });\n}\n";
+    let script = r#"fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    let here = std::env::current_dir().unwrap();
+    let run = |arguments: &[&str]| {
+        let done = std::process::Command::new("cmake").args(arguments).current_dir(&out).status();
+        assert!(done.unwrap().success());
+    };
+    run(&[here.join("c").to_str().unwrap()]);
+    run(&["--build", ".", "--parallel"]);
+    println!("cargo::rustc-link-search=native={out}");
+    println!("cargo::rustc-link-lib=static=answer");
+}
+"#;
+    let main = r#"unsafe extern "C" {
+    fn answer() -> i32;
+}
+
+fn main() {
+    print!("{}", unsafe { answer() });
+}
+"#;
     let workspace = small("made", main, script)?;
     let write = |name: &str, text: &str| fs::write(workspace.path().join("c").join(name), text);
     fs::create_dir(workspace.path().join("c"))?;

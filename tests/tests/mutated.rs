@@ -37,16 +37,32 @@ const NARINFO: &str = "StorePath: /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-he
     Deriver: dddddddddddddddddddddddddddddddd-hello-2.12.drv\nSig: main-1:\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
 
-const PACKAGES: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: \
-                        2.36-9+deb12u4\nArchitecture: amd64\nMulti-Arch: same\nPriority: \
-                        optional\nDepends: libgcc-s1, libcrypt1 (>= 1:4.4.10-10~) | \
-                        libxcrypt\nBreaks: nscd (<< 2.36)\nProvides: libc (= 2.36), \
-                        glibc\nFilename: pool/main/g/glibc/libc6_2.36-9_amd64.deb\nSize: \
-                        2757892\nSHA256: \
-                        0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nDescription: \
-                        GNU C Library\n Shared libraries.\n .\n More.\n\nPackage: mawk\nVersion: \
-                        1.3.4\nArchitecture: all\nFilename: pool/m.deb\nSize: 1\nSHA256: \
-                        0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n";
+const PACKAGES: &str = "\
+Package: libc6
+Source: glibc (2.36-9)
+Version: 2.36-9+deb12u4
+Architecture: amd64
+Multi-Arch: same
+Priority: optional
+Depends: libgcc-s1, libcrypt1 (>= 1:4.4.10-10~) | libxcrypt
+Breaks: nscd (<< 2.36)
+Provides: libc (= 2.36), glibc
+Filename: pool/main/g/glibc/libc6_2.36-9_amd64.deb
+Size: 2757892
+SHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+Description: GNU C Library
+ Shared libraries.
+ .
+ More.
+
+Package: mawk
+Version: 1.3.4
+Architecture: all
+Filename: pool/m.deb
+Size: 1
+SHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+
+";
 
 fn index() -> String {
     let pack = serde_json::json!({

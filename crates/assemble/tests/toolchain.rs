@@ -96,7 +96,8 @@ impl Case {
         let images = "version = 1\n[images.a]\nbinaries = [\"a\"]\n";
         write(&self.at("workspace/images.toml"), images);
         write(&self.at("workspace/Cargo.lock"), "version = 4\n");
-        let debian = r#"{"version": 1, "suites": [], "snapshot": "20260712T101637Z", "sets": {}, "packages": {}}"#;
+        let debian = r#"{"version": 1, "suites": [], "snapshot": "20260712T101637Z", "sets": {},
+            "packages": {}}"#;
         write(&self.at("workspace/debian.lock"), debian);
     }
 
@@ -365,7 +366,10 @@ fn a_nights_build_has_its_date_in_its_names() {
     let (output, paths) = case.fetch(true, NOBODY);
     succeed(&output);
     assert!(
-        paths.iter().any(|path| path.ends_with("-rustc-1.97.0-nightly-2026-05-20-x86_64-unknown-linux-gnu")),
+        paths.iter().any(|path| path.ends_with(concat!(
+            "-rustc-1.97.0-nightly-2026-05-20",
+            "-x86_64-unknown-linux-gnu"
+        ))),
         "{paths:?}"
     );
 }

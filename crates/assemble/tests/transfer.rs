@@ -290,7 +290,8 @@ fn passwords_come_from_standard_input() {
     assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["fetched"], 0);
 }
 
-/// Whether a process has a file open in a directory, with something in it. The file may lack a name.
+/// Whether a process has a file open in a directory, with something in it. The file may lack a
+/// name.
 fn writes_in(process: u32, directory: &Path) -> bool {
     let open = std::fs::read_dir(format!("/proc/{process}/fd"));
     open.into_iter().flatten().flatten().any(|descriptor| {
@@ -427,11 +428,13 @@ fn images_of_a_flake_are_built_first() {
             .status();
         assert!(copied.unwrap().success());
         format!(
-            r#"{image}-image = make "{image}-image" "cp -r ${{./{image}}} $out; chmod -R u+w $out; : {made}";"#
+            r#"{image}-image = make "{image}-image"
+                "cp -r ${{./{image}}} $out; chmod -R u+w $out; : {made}";"#
         )
     };
     let flake = format!(
-        r#"{{ outputs = {{ self }}: {{ packages.x86_64-linux = let make = name: script: derivation {{
+        r#"{{ outputs = {{ self }}: {{ packages.x86_64-linux = let
+        make = name: script: derivation {{
             inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" script ];
             PATH = "/usr/bin";
         }}; in {{ trial = make "trial" "mkdir $out"; {} {} }}; }}; }}"#,

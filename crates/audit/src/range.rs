@@ -14,7 +14,8 @@ use semver::{Comparator, Op, Version, VersionReq};
 /// use semver::{Version, VersionReq};
 ///
 /// let patched: VersionReq = ">= 1.2.3, < 2".parse()?;
-/// let meets = |version: &str| crateyard_audit::range::contains(&patched, &version.parse().unwrap());
+/// use crateyard_audit::range::contains;
+/// let meets = |version: &str| contains(&patched, &version.parse().unwrap());
 /// assert!(meets("1.2.3") && meets("1.3.0-rc.1"));
 /// assert!(!meets("1.2.3-rc.1") && !meets("2.0.0"));
 /// # Ok::<(), semver::Error>(())

@@ -383,7 +383,10 @@ fn debian_says_what_its_release_lacks() {
         package("libc-bin", "2.36-9+deb12u9", Some("12")),
         package("libc-odd", "2.36-9", None),
     ];
-    let issue = |release: Value| json!({"description": "A fault\nof many lines", "releases": {"bookworm": release, "trixie": {"status": "open", "urgency": "high"}}});
+    let issue = |release: Value| {
+        json!({"description": "A fault\nof many lines",
+            "releases": {"bookworm": release, "trixie": {"status": "open", "urgency": "high"}}})
+    };
     let data = json!({
         "glibc": {
             "CVE-2099-1": issue(json!({"status": "resolved", "fixed_version": "2.36-9+deb12u7",

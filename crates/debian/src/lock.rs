@@ -261,7 +261,8 @@ mod tests {
             .find(|line| line.contains("\"b:all\": {"))
             .expect("one line for a package");
         let expected = format!(
-            r#"    "b:all": {{"version": "1", "archive": "debian", "path": "pool/main/b/b/b_1_all.deb", "sha256": "{}", "size": 7}}"#,
+            "    \"b:all\": {{\"version\": \"1\", \"archive\": \"debian\", \"path\": \
+             \"pool/main/b/b/b_1_all.deb\", \"sha256\": \"{}\", \"size\": 7}}",
             "0".repeat(64)
         );
         assert_eq!(line, expected);

@@ -174,12 +174,20 @@ mod tests {
     fn what_is_new_other_and_gone_is_told_apart() {
         let before = paths(
             r#"{"images": {"a": "/1", "b": "/2", "old": "/3"},
-                "binaries": {"a": {"p/x": {"linux/amd64": "/x1"}}, "b": {"p/y": {"linux/amd64": "/y"}}, "old": {"q/z": {}}},
+                "binaries": {
+                    "a": {"p/x": {"linux/amd64": "/x1"}},
+                    "b": {"p/y": {"linux/amd64": "/y"}},
+                    "old": {"q/z": {}}
+                },
                 "checks": {"p-test": "/t1", "p-fmt": "/f", "q-test": "/t"}}"#,
         );
         let after = paths(
             r#"{"images": {"a": "/9", "b": "/2", "new": "/4"},
-                "binaries": {"a": {"p/x": {"linux/amd64": "/x2"}}, "b": {"p/y": {"linux/amd64": "/y"}}, "new": {"p/y": {"linux/amd64": "/y"}}},
+                "binaries": {
+                    "a": {"p/x": {"linux/amd64": "/x2"}},
+                    "b": {"p/y": {"linux/amd64": "/y"}},
+                    "new": {"p/y": {"linux/amd64": "/y"}}
+                },
                 "checks": {"p-test": "/t2", "p-fmt": "/f"}}"#,
         );
         let found = compare(&before, &after);

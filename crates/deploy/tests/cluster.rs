@@ -181,7 +181,10 @@ fn a_refused_job_always_changes() {
 
 #[test]
 fn only_the_core_groups_namespaces_come_first() {
-    let object = |version: &str, kind: &str| json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "shop" } });
+    let object = |version: &str, kind: &str| {
+        json!({ "apiVersion": version, "kind": kind,
+            "metadata": { "name": "shop" } })
+    };
     let ordered = cluster::in_order(vec![
         object("example.org/v1", "Namespace"),
         object("v1", "Secret"),

@@ -101,7 +101,8 @@ fn ten_thousand_damaged_manifests_do_no_harm() {
     let yaml = "# app\na: &a {repository: crateyard://app, tag: \"v1\"}\nb:\n  <<: *a\n  c: [1, \
                 'crateyard://app']\n---\nimage: team/app:1\nscript: |\n  run \
                 crateyard://app\n";
-    let json = r#"{"spec": {"containers": [{"image": "crateyard://app", "args": ["\u00e4", 1e9, null]}]}}"#;
+    let json = r#"{"spec": {"containers": [
+        {"image": "crateyard://app", "args": ["\u00e4", 1e9, null]}]}}"#;
     let unit = "[Container]\nImage=crateyard://app\n# Image=\nExec=a crateyard://app:1 \\\n  b\n";
     let whole = [yaml, json].map(Vec::from);
     survive("manifests", &whole, |bytes| is_read(bytes, Syntax::Yaml));

@@ -230,7 +230,10 @@ mod tests {
     #[test]
     fn metadata_has_the_dependencies_of_features_that_are_on() {
         let metadata = r#"{
-            "packages": [{"id": "path+file:///w#0.1.0", "name": "w"}, {"id": "registry#pq-sys@0.7.0", "name": "pq-sys"}],
+            "packages": [
+                {"id": "path+file:///w#0.1.0", "name": "w"},
+                {"id": "registry#pq-sys@0.7.0", "name": "pq-sys"}
+            ],
             "resolve": {"nodes": [
                 {"id": "path+file:///w#0.1.0", "dependencies": ["registry#pq-sys@0.7.0"]},
                 {"id": "registry#pq-sys@0.7.0", "dependencies": []}

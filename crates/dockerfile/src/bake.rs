@@ -323,6 +323,10 @@ fn image_target(image: &Image, project: &Project, all_platforms: &str, names: &N
     let contexts = contexts(image, project);
     let compression = compression(image);
     let (stage, dependencies) = (names.image(name), names.own("dependencies"));
+    let cache_from = format!(
+        "concat(read(\"{name}\", platforms({platforms})), \
+         read(\"{dependencies}\", platforms({all_platforms})))"
+    );
     let lines = lines_of(&image.config).into_iter();
     let lines: String = lines
         .map(|(argument, value)| format!(", {argument} = {}", hcl_string(value)))
@@ -336,7 +340,7 @@ target "{name}" {{
   platforms  = platforms({platforms})
   tags       = [{}]
   output     = [output("{name}", "{compression}")]
-  cache-from = concat(read("{name}", platforms({platforms})), read("{dependencies}", platforms({all_platforms})))
+  cache-from = {cache_from}
   cache-to   = write("{name}", platforms({platforms}))
 }}
 "#,

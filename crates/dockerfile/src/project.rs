@@ -69,9 +69,9 @@ impl fmt::Display for ProjectError {
                 path,
             } => write!(
                 f,
-                "the package `{package}` depends on `{dependency}` in `{path}`, which is not a member \
-                 of the workspace; a Dockerfile can only copy what is: move it into the workspace \
-                 and add it to `members`"
+                "the package `{package}` depends on `{dependency}` in `{path}`, which is not a \
+                 member of the workspace; a Dockerfile can only copy what is: move it into the \
+                 workspace and add it to `members`"
             ),
         }
     }

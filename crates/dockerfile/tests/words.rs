@@ -104,10 +104,16 @@ fn paths_and_values_are_taken_as_they_are() {
 /// A heredoc ends each line by a line feed, so a shell prints the other texts.
 #[test]
 fn texts_have_their_exact_bytes() {
-    let images = "version = 1\n[images.notes]\nbinaries = [\"notes\"]\nfiles = [{ text = \"plain\\n\", \
-                  path = \"/etc/plain\" }, { text = \"no end 'q' $x %s\", path = \"/etc/no end\", mode \
-                  = \"0600\", user = \"nonroot\" }, { text = \"a\\r\\nb\\r\\n\", path = \"/etc/dos\" }, { \
-                  text = \"-n\\\\n\", path = \"/etc/option\" }]\n";
+    let images = r#"version = 1
+[images.notes]
+binaries = ["notes"]
+files = [
+    { text = "plain\n", path = "/etc/plain" },
+    { text = "no end 'q' $x %s", path = "/etc/no end", mode = "0600", user = "nonroot" },
+    { text = "a\r\nb\r\n", path = "/etc/dos" },
+    { text = "-n\\n", path = "/etc/option" },
+]
+"#;
     let root = workspace(&[
         ("Cargo.toml", &package("notes", "")),
         ("src/main.rs", MAIN),

@@ -7,7 +7,8 @@
 //! `nix build`.
 //!
 //! The duration of a derivation is remembered ([`durations`]) or guessed from its source
-//! ([`guessed_duration`]). [`simulate`] predicts from these how long a build takes on other machines.
+//! ([`guessed_duration`]). [`simulate`] predicts from these how long a build takes on other
+//! machines.
 //!
 //! ```
 //! use crateyard_drive::schedule::{Graph, Order, Task};

@@ -194,7 +194,8 @@ fn pipelined() -> String {
             metadata = unitOf "low-1.0.0-metadata" {};
             low = unitOf "low-1.0.0" {};
             above = make "above" "read -r it < $inputs; echo above $it > $out" [ metadata ];
-            program = make "program" "set -- $inputs; read -r it < $1; echo $it > $out" [ above low ];
+            program = make "program" "set -- $inputs; read -r it < $1; echo $it > $out"
+                [ above low ];
         }}"#,
         unit(true),
         unit(false),

@@ -181,8 +181,8 @@ pub fn find(wanted: &[&CrateFile]) -> Result<Vec<(PathBuf, String)>> {
         let names: Vec<&str> = absent.into_iter().collect();
         bail!(
             "cargo has fetched them, but {} lie(s) not below {}: your own configuration of cargo, \
-             or that of a workspace that you trust, replaces the registry by a directory, which has \
-             no .crate files",
+             or that of a workspace that you trust, replaces the registry by a directory, which \
+             has no .crate files",
             names.join(", "),
             cache.display()
         );

@@ -251,8 +251,10 @@ fn check_version(version: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = r#"{"name": "a", "dependencies": {"b": "^1.0.0 || >=2", "c": "npm:@s/c@latest",
-        "d": "https://h/d.tgz", "e": "file:./packages/e"}, "overrides": {"b": {".": "$b", "f": "1.0.0"}}}"#;
+    const MANIFEST: &str = r#"{"name": "a",
+        "dependencies": {"b": "^1.0.0 || >=2", "c": "npm:@s/c@latest", "d": "https://h/d.tgz",
+            "e": "file:./packages/e"},
+        "overrides": {"b": {".": "$b", "f": "1.0.0"}}}"#;
 
     fn lock(place: &str, package: &str) -> String {
         format!(

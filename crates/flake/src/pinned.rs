@@ -37,7 +37,10 @@ let
     else value;
 in {
   inputs = plain (flake.inputs or { });
-  taken = if builtins.isFunction flake.outputs then builtins.attrNames (builtins.functionArgs flake.outputs) else [ ];
+  taken =
+    if builtins.isFunction flake.outputs
+    then builtins.attrNames (builtins.functionArgs flake.outputs)
+    else [ ];
 }
 ";
 

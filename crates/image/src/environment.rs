@@ -64,7 +64,11 @@ mod tests {
         let json = to_json(variables.into_iter()).unwrap();
         assert_eq!(
             json,
-            r#"{"bashFunctions":{},"variables":{"A":{"type":"exported","value":"line\n\"quoted\""},"PATH":{"type":"exported","value":"/usr/bin"}}}"#
+            concat!(
+                r#"{"bashFunctions":{},"variables":{"#,
+                r#""A":{"type":"exported","value":"line\n\"quoted\""},"#,
+                r#""PATH":{"type":"exported","value":"/usr/bin"}}}"#
+            )
         );
     }
 }

@@ -183,7 +183,10 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
         "firm",
         &["libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2"],
     );
-    let debian = |packages: &[&PathBuf], below: &[&PathBuf]| json!([{"kind": "debian", "packages": packages, "alsoInstalled": below}]);
+    let debian = |packages: &[&PathBuf], below: &[&PathBuf]| {
+        json!([{"kind": "debian",
+            "packages": packages, "alsoInstalled": below}])
+    };
     make_layer(debian(&[&firm], &[]), "none", &place("firm"), 1);
     for (name, file) in [("libc6", "libc.so.6"), ("libother1", "libother.so.1")] {
         let package = libraries(directory.path(), name, &[file]);

@@ -232,7 +232,10 @@ fn attributes_are_for_files_and_for_people() {
     let tree = directory.path().join("tree");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("file"), "content").unwrap();
-    let copy = |from: &Path, name: &str| json!([{"kind": "copy", "from": from, "to": "/to", "xattrs": {name: "YWI="}}]);
+    let copy = |from: &Path, name: &str| {
+        json!([{"kind": "copy", "from": from, "to": "/to",
+            "xattrs": {name: "YWI="}}])
+    };
     let out = directory.path().join("layer");
     for (sources, says) in [
         (copy(&tree, "user.x"), "/to is a directory"),

@@ -52,7 +52,8 @@ impl Scene {
         };
         scene.add(json!(sources));
         scene.add(json!([
-            {"kind": "text", "to": "/srv/kept", "text": "kept\n", "uid": 7, "gid": 8, "mode": "0640"},
+            {"kind": "text", "to": "/srv/kept", "text": "kept\n", "uid": 7, "gid": 8,
+                "mode": "0640"},
             {"kind": "text", "to": "/srv/altered", "text": "before\n", "uid": 7, "gid": 8},
             {"kind": "text", "to": "/srv/gone/deep/file", "text": "x"},
             {"kind": "text", "to": "/srv/.whole", "text": "x"},

@@ -183,7 +183,12 @@ fn into_text(bytes: Vec<u8>) -> String {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"Derive([("dev","/nix/store/b-x-dev","",""),("out","/nix/store/a-x","sha256","00")],[("/nix/store/c-y.drv",["out","dev"])],["/nix/store/d-source"],"x86_64-linux","/bin/sh",["-c","echo \"$a\"\n\t\\"],[("a",""),("out","/nix/store/a-x")])"#;
+    const TEXT: &str = concat!(
+        r#"Derive([("dev","/nix/store/b-x-dev","",""),("out","/nix/store/a-x","sha256","00")],"#,
+        r#"[("/nix/store/c-y.drv",["out","dev"])],["/nix/store/d-source"],"#,
+        r#""x86_64-linux","/bin/sh",["-c","echo \"$a\"\n\t\\"],"#,
+        r#"[("a",""),("out","/nix/store/a-x")])"#
+    );
 
     #[test]
     fn a_derivation_is_read_with_all_its_parts() {

@@ -179,7 +179,11 @@ mod tests {
         let written = String::from_utf8(to_bytes(&config).unwrap()).unwrap();
         assert_eq!(
             written,
-            r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["a"],"Labels":{"a":"2","z":"1"},"Healthcheck":{"Test":["CMD","x"],"Interval":5}},"rootfs":{"type":"layers","diff_ids":[]}}"#
+            concat!(
+                r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["a"],"#,
+                r#""Labels":{"a":"2","z":"1"},"Healthcheck":{"Test":["CMD","x"],"Interval":5}},"#,
+                r#""rootfs":{"type":"layers","diff_ids":[]}}"#
+            )
         );
     }
 }

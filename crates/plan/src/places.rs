@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 pub use crateyard_spec::targets::{PackagePlace, PackagePlaces, Reach};
 
-/// Returns the places of the packages of the workspace in `root`, from the output of `cargo metadata --no-deps`.
+/// Returns the places of the packages of the workspace in `root`, from the output of `cargo
+/// metadata --no-deps`.
 /// `ask` returns the same output for a package that is not a member, by its manifest, or none if
 /// Cargo fails.
 ///

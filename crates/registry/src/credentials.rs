@@ -330,7 +330,9 @@ mod tests {
         std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
         let auth = STANDARD.encode("file:x");
         for config in [
-            r#"{"credHelpers":{"r.example":"mine","t.example":"mine","n.example":"mine","bad.example":"mine"}}"#.to_owned(),
+            r#"{"credHelpers":{"r.example":"mine","t.example":"mine",
+                "n.example":"mine","bad.example":"mine"}}"#
+                .to_owned(),
             format!(r#"{{"credsStore":"mine","auths":{{"f.example":{{"auth":"{auth}"}}}}}}"#),
         ] {
             std::fs::write(directory.path().join("config.json"), config).unwrap();
@@ -341,7 +343,10 @@ mod tests {
             };
             let find = |target: &str| find(&environment, &target.parse().unwrap());
             assert_eq!(find("r.example/a").unwrap(), password("u", "s"));
-            assert_eq!(find("t.example/a").unwrap(), Some(Credentials::IdentityToken("s".into())));
+            assert_eq!(
+                find("t.example/a").unwrap(),
+                Some(Credentials::IdentityToken("s".into()))
+            );
             assert_eq!(find("n.example/a").unwrap(), None);
             assert_eq!(find("bad.example/a").unwrap(), None);
             let bad = "bad.example/a".parse().unwrap();
@@ -412,7 +417,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let auth = STANDARD.encode("file:x");
         let config = format!(
-            r#"{{"credsStore":"not-there","credHelpers":{{"h.example":"gone"}},"auths":{{"f.example":{{"auth":"{auth}"}}}}}}"#
+            r#"{{"credsStore":"not-there","credHelpers":{{"h.example":"gone"}},
+                "auths":{{"f.example":{{"auth":"{auth}"}}}}}}"#
         );
         std::fs::write(directory.path().join("config.json"), config).unwrap();
         let environment = Environment {

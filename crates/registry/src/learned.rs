@@ -176,7 +176,8 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// Writes a file, whole or not at all. It does not wait for the disk, because the facts may be lost.
+/// Writes a file, whole or not at all. It does not wait for the disk, because the facts may be
+/// lost.
 /// Only the user can read the file, because anyone with an upload's URL can write to that upload.
 fn write<T: Serialize>(path: &Path, value: &T) {
     let write = || -> std::io::Result<()> {

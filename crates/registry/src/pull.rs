@@ -85,7 +85,8 @@ pub struct Fetched {
 /// let client = Client::new(Options::from_environment());
 /// let reference = "registry.example/team/gateway:v1".parse()?;
 /// let options = pull::Options::default();
-/// let report = crateyard_registry::run(pull::pull(&client, &reference, "gateway".as_ref(), &options))?;
+/// let pulled = pull::pull(&client, &reference, "gateway".as_ref(), &options);
+/// let report = crateyard_registry::run(pulled)?;
 /// println!("fetched {} blobs of {}", report.fetched, report.digest);
 /// # Ok::<(), crateyard_registry::Error>(())
 /// ```

@@ -6,15 +6,24 @@ use crateyard_registry::fuzzing::{challenges, credentials};
 use crateyard_testing::mutations::survive;
 
 const CHALLENGES: [&str; 4] = [
-    r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a:pull,push""#,
+    concat!(
+        r#"Bearer realm="https://auth.example/token",service="registry.example","#,
+        r#"scope="repository:a:pull,push""#
+    ),
     r#"Basic realm="a \"quoted\", name", Bearer realm=/token, Negotiate abc=="#,
     r#"Digest qop="auth, auth-int",nonce="n\\",  Basic"#,
     "Bearer",
 ];
 
 const CONFIGS: [&str; 3] = [
-    r#"{"auths":{"r.example":{"auth":"YW5uOnNlY3JldA=="},"other":{"identitytoken":"t"}},"HttpHeaders":{}}"#,
-    r#"{"auths":{"r.example":{"username":"u","password":"p"}},"credHelpers":{"h.example":"mine"},"credsStore":""}"#,
+    concat!(
+        r#"{"auths":{"r.example":{"auth":"YW5uOnNlY3JldA=="},"#,
+        r#""other":{"identitytoken":"t"}},"HttpHeaders":{}}"#
+    ),
+    concat!(
+        r#"{"auths":{"r.example":{"username":"u","password":"p"}},"#,
+        r#""credHelpers":{"h.example":"mine"},"credsStore":""}"#
+    ),
     "{\"auths\":{\"r.example\":{\"auth\":\"YW5uOnNlY3\\nJldA==\\n\",\"email\":null}}}",
 ];
 

@@ -67,10 +67,22 @@ fn page(title: &str, data: &impl Serialize, script: &str) -> String {
     let title = escaped(title);
     let data = embedded(data);
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n<body>\n<h1>{title}</h1>\n<main></main>\n<script \
-         type=\"application/json\" \
-         id=\"data\">{data}</script>\n<script>\n{COMMON}{script}</script>\n</body>\n</html>\n"
+        r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+{STYLE}</style>
+<body>
+<h1>{title}</h1>
+<main></main>
+<script type="application/json" id="data">{data}</script>
+<script>
+{COMMON}{script}</script>
+</body>
+</html>
+"#
     )
 }
 

@@ -358,8 +358,8 @@ mod memory {
         // the direction flag clear, so `rep movsb` counts upwards.
         unsafe {
             if size >= 1024 {
-                asm!("rep movsb", inout("rcx") size => _, inout("rdi") to => _, inout("rsi") from => _,
-                    options(nostack, preserves_flags));
+                asm!("rep movsb", inout("rcx") size => _, inout("rdi") to => _,
+                    inout("rsi") from => _, options(nostack, preserves_flags));
             } else {
                 copy_ascending(to, from, size);
             }

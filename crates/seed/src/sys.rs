@@ -53,8 +53,9 @@ pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     // SAFETY: the caller vouches for the memory that the arguments name. Of the registers, the
     // kernel changes the result, rcx and r11. It leaves the stack alone.
     unsafe {
-        asm!("syscall", inlateout("rax") number => result, in("rdi") arguments[0], in("rsi") arguments[1],
-            in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4], in("r9") arguments[5],
+        asm!("syscall", inlateout("rax") number => result,
+            in("rdi") arguments[0], in("rsi") arguments[1], in("rdx") arguments[2],
+            in("r10") arguments[3], in("r8") arguments[4], in("r9") arguments[5],
             lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result
@@ -70,9 +71,9 @@ pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     // SAFETY: the caller vouches for the memory that the arguments name. Of the registers, the
     // kernel changes the result alone. It leaves the stack alone.
     unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") arguments[0] => result, in("x1") arguments[1],
-            in("x2") arguments[2], in("x3") arguments[3], in("x4") arguments[4], in("x5") arguments[5],
-            options(nostack));
+        asm!("svc 0", in("x8") number, inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1], in("x2") arguments[2], in("x3") arguments[3],
+            in("x4") arguments[4], in("x5") arguments[5], options(nostack));
     }
     result
 }

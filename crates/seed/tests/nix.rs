@@ -97,7 +97,11 @@ fn a_derivation_unpacks_and_another_runs_in_it() {
           name = "run"; inherit system builder;
           args = [
             "cell" "--root" root "--writable" "/workspace" "--env" "PATH=/usr/bin" "--" "sh" "-c"
-            "echo x > /workspace/x; echo $(id -u) $(id -g) $PWD $TMPDIR $NIX_BUILD_TOP $HOME > $out; ! echo x > /usr/x"
+            ''
+              echo x > /workspace/x
+              echo $(id -u) $(id -g) $PWD $TMPDIR $NIX_BUILD_TOP $HOME > $out
+              ! echo x > /usr/x
+            ''
           ];
         }}"#,
         arch = std::env::consts::ARCH,

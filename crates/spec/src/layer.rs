@@ -358,8 +358,10 @@ mod tests {
     #[test]
     fn every_source_is_read() {
         let spec = layer(
-            r#"{"version":1,"comment":"all","compression":{"algorithm":"zstd","level":3},"epoch":7,"sources":[
-            {"kind":"debian","packages":["/a.deb"],"exclude":["usr/share/doc/**"],"alsoInstalled":["/b.deb"]},
+            r#"{"version":1,"comment":"all","compression":{"algorithm":"zstd","level":3},"epoch":7,
+            "sources":[
+            {"kind":"debian","packages":["/a.deb"],"exclude":["usr/share/doc/**"],
+                "alsoInstalled":["/b.deb"]},
             {"kind":"ca-certificates","packages":["/a.deb"]},
             {"kind":"file","from":"/x","to":"/x","mode":"4755","xattrs":{"user.a":"YQ=="}},
             {"kind":"tree","from":"/x","to":"/y","uid":1},
@@ -369,7 +371,8 @@ mod tests {
             {"kind":"symlink","to":"/l","target":"x"},
             {"kind":"chart","from":"/c","to":"/charts/","appVersion":"2"},
             {"kind":"image-archive","from":"/l","to":"/i.tar","format":"oci","reference":"a:1"},
-            {"kind":"step","below":["/l"],"run":["/bin/true"],"workdir":"/","environment":{"A":"1"}}]}"#,
+            {"kind":"step","below":["/l"],"run":["/bin/true"],"workdir":"/",
+                "environment":{"A":"1"}}]}"#,
         )
         .unwrap();
         assert_eq!(spec.sources.len(), 11);
@@ -400,7 +403,8 @@ mod tests {
                 "493",
             ),
             (
-                r#"{"version":1,"sources":[{"kind":"text","to":"/a","text":"","xattrs":{"user.a":"?"}}]}"#,
+                r#"{"version":1,"sources":[
+                    {"kind":"text","to":"/a","text":"","xattrs":{"user.a":"?"}}]}"#,
                 "the value of \"user.a\" is not base 64",
             ),
             (r#"{"version":1,"sources":[{"kind":"teapot"}]}"#, "teapot"),

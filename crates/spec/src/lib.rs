@@ -14,7 +14,8 @@
 //!
 //! let layer: lowered::Layer = serde_json::from_str(
 //!     r#"{"name": "files", "sources": [
-//!         {"kind": "copy", "from": {"placeholder": "workspace", "path": "etc/app"}, "to": "/etc/app"}
+//!         {"kind": "copy", "to": "/etc/app",
+//!          "from": {"placeholder": "workspace", "path": "etc/app"}}
 //!     ]}"#,
 //! )?;
 //! let mut stand = |placeholder: Placeholder| match placeholder {

@@ -279,7 +279,8 @@ mod tests {
             "Custom { kind: HostNotFound }",
             "hyper::Error(Connect, ConnectError(\"dns error\", \"failed to lookup address\"))",
             "reqwest::Error { kind: Request, source: TimedOut }: error sending request",
-            "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
+            "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name \
+             resolution>",
             "socket.gaierror: [Errno -2] Name or service not known",
             "Error: getaddrinfo EAI_AGAIN example.org",
             "dial tcp: lookup example.org on [::1]:53: no such host",

@@ -90,7 +90,12 @@ pub(crate) struct SuperviseOptions {
     pub name: Option<String>,
 
     /// Wait at most this long for the gateway when it can't be reached
-    #[arg(long, env = "SUPERVISOR_REPORT_BACKOFF_MAX", value_parser = parse_positive, default_value = "30s")]
+    #[arg(
+        long,
+        env = "SUPERVISOR_REPORT_BACKOFF_MAX",
+        value_parser = parse_positive,
+        default_value = "30s"
+    )]
     pub report_backoff_max: Duration,
 
     /// The socket that tells the state to `supervisor health` and `supervisor status`

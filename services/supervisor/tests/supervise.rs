@@ -76,7 +76,8 @@ fn sigterm_is_passed_on_and_ends_the_supervisor() {
 #[test]
 fn the_whole_process_group_gets_the_signal() {
     for way in ways("the_whole_process_group_gets_the_signal") {
-        let script = "(trap 'echo inner >> signals; exit' TERM; echo up >> up; while :; do sleep 0.05; done) &
+        let script = "(trap 'echo inner >> signals; exit' TERM; echo up >> up
+              while :; do sleep 0.05; done) &
              trap 'wait; echo outer >> signals; exit 0' TERM; echo up >> up; wait";
         let mut supervisor = Supervisor::script(way, &[], script);
         supervisor.wait_for_lines("up", 2);
@@ -151,7 +152,8 @@ fn orphans_are_reaped() {
 #[test]
 fn what_left_the_process_group_is_ended_too() {
     for way in ways("what_left_the_process_group_is_ended_too") {
-        let script = "setsid sh -c 'trap \"echo got >> signals; exit\" TERM; echo up > up; while :; do sleep 0.05; done' &
+        let script = "setsid sh -c 'trap \"echo got >> signals; exit\" TERM; echo up > up
+                while :; do sleep 0.05; done' &
              while [ ! -e up ]; do sleep 0.05; done; exit 6";
         let mut supervisor = Supervisor::script(way, &["--restart=never"], script);
         assert_eq!(supervisor.code(), 6);

@@ -72,7 +72,8 @@ fn held() -> Result<()> {
     let url = serve(place, None)?;
     let workspace = workspace(&format!(
         "downloads = [\n  \
-         {{ url = \"{url}/tool\", path = \"/usr/bin/tool\", mode = \"4755\", user = \"nonroot\" }},\n\
+         {{ url = \"{url}/tool\", path = \"/usr/bin/tool\", mode = \"4755\", user = \
+         \"nonroot\" }},\n\
          {{ url = \"{url}/kit.tar.gz\", path = \"/opt/my kit/\", unpack = true, strip = 1 \
          }},\n\
          {{ url = \"{url}/kit.zip\", path = \"/usr/bin/\", unpack = true, from = \

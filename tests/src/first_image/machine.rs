@@ -9,7 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Keeps namespaces in which `$1` is `/nix` and `$2` lists the users.
-const BEGIN: &str = r#"mount --bind "$1" /nix && mount --bind "$2" /etc/passwd && echo ready && exec sleep infinity"#;
+const BEGIN: &str = r#"mount --bind "$1" /nix && mount --bind "$2" /etc/passwd && echo ready &&
+exec sleep infinity"#;
 /// Runs the line `$2` in the directory `$1`, with errors in the output.
 const TYPE: &str = r#"cd "$1" && exec sh -c "$2" 2>&1"#;
 

@@ -202,9 +202,11 @@ mod tests {
     #[test]
     fn counts_what_cargo_ran() {
         let text = concat!(
-            r#"{"reason":"compiler-artifact","package_id":"r#a@1.0.0","target":{"kind":["lib"]},"features":["std","b"],"fresh":false}"#,
+            r#"{"reason":"compiler-artifact","package_id":"r#a@1.0.0","#,
+            r#""target":{"kind":["lib"]},"features":["std","b"],"fresh":false}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","package_id":"r#a@1.0.0","target":{"kind":["lib"]},"features":[],"fresh":true}"#,
+            r#"{"reason":"compiler-artifact","package_id":"r#a@1.0.0","#,
+            r#""target":{"kind":["lib"]},"features":[],"fresh":true}"#,
             "\n",
             r#"{"reason":"build-script-executed","package_id":"r#a@1.0.0","out_dir":"/o"}"#,
             "\n",
@@ -219,8 +221,10 @@ mod tests {
     #[test]
     fn reads_a_unit_graph() {
         let text = r#"{"version":1,"units":[
-            {"pkg_id":"a 1.0.0 (registry+https://r/i)","target":{"kind":["proc-macro"]},"mode":"build","features":["b","a"]},
-            {"pkg_id":"r#a@1.0.0","target":{"kind":["custom-build"]},"mode":"run-custom-build","features":[]}
+            {"pkg_id":"a 1.0.0 (registry+https://r/i)","target":{"kind":["proc-macro"]},
+             "mode":"build","features":["b","a"]},
+            {"pkg_id":"r#a@1.0.0","target":{"kind":["custom-build"]},
+             "mode":"run-custom-build","features":[]}
         ],"roots":[0]}"#;
         assert_eq!(graph(text).unwrap(), ["a 1.0.0 macro [a b]", "a 1.0.0 run"]);
     }

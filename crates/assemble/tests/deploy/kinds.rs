@@ -43,7 +43,10 @@ kind: CronJob
 metadata: {name: nightly}
 spec:
   schedule: 0 3 * * *
-  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: run, image: crateyard://app}]}}}}
+  jobTemplate:
+    spec:
+      template:
+        spec: {restartPolicy: Never, containers: [{name: run, image: crateyard://app}]}
 ---
 apiVersion: example.org/v1
 kind: Agent

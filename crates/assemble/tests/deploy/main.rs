@@ -135,8 +135,8 @@ fn what_others_own_stays_theirs() {
     place.deploy(&[]);
     let path = deployment("app");
     // Another container, and a number of replicas that the manifest also has.
-    let mesh = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "mesh",
-        "image": "mesh:1" }] } } } });
+    let container = json!({ "name": "mesh", "image": "mesh:1" });
+    let mesh = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
     place.cluster.write_as("mesh", &path, &mesh);
     place.build("app", 20);
     place.deploy(&[]);

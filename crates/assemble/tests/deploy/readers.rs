@@ -41,7 +41,9 @@ services:
     image: 'crateyard://worker'
     depends_on: {web: {condition: service_started}}
   db:
-    image: docker.io/library/postgres@sha256:0000000000000000000000000000000000000000000000000000000000000000
+    image: \
+docker.io/library/postgres@\
+sha256:0000000000000000000000000000000000000000000000000000000000000000
 ";
 
 /// Another file of the same project, in JSON as YAML allows.
@@ -84,7 +86,8 @@ fn docker_compose_reads_what_deploy_hands_it() {
     need!("compose's own parser", "docker-registry", "docker-compose");
     // The same file and directory as for `up`, which needs an engine.
     let script = "[ \"$2\" = version ] && exit 0\nshift\n\
-                  [ \"$*\" = '--project-directory manifests --file - up --detach --wait' ] || exit 9\n\
+                  [ \"$*\" = '--project-directory manifests --file - up --detach --wait' ] || \
+                  exit 9\n\
                   docker-compose \"$1\" \"$2\" \"$3\" \"$4\" config > CALLS";
     let host = Host::new(&["app", "worker"], "docker", script);
     host.place.write("manifests/compose.yaml", COMPOSE);

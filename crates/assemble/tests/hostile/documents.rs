@@ -35,7 +35,10 @@ fn bill(digest: &Digest, mut packages: Vec<Value>, relationships: &[[String; 2]]
         "x",
         json!({"checksums": [checksum]}),
     ));
-    let relate = |[from, to]: &[String; 2]| json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON", "relatedSpdxElement": to});
+    let relate = |[from, to]: &[String; 2]| {
+        json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON",
+            "relatedSpdxElement": to})
+    };
     json!({"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT",
         "name": "x", "documentNamespace": "x", "creationInfo": {"created": "x", "creators": []},
         "packages": packages,

@@ -27,7 +27,10 @@ fn document(kind: &str, body: impl Into<Vec<u8>>) -> Answer {
 /// Answers a question for a manifest.
 fn odd(name: &str, seen: &Seen) -> Answer {
     let huge = u64::MAX;
-    let layer = |digest: &str, size: u64| json!([{"mediaType": media_type::LAYER, "digest": digest, "size": size}]);
+    let layer = |digest: &str, size: u64| {
+        json!([{"mediaType": media_type::LAYER,
+            "digest": digest, "size": size}])
+    };
     let zeros = Digest::of(b"").to_string();
     match name {
         "large" => document(media_type::MANIFEST, vec![b' '; 5 << 20]),

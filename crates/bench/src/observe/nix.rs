@@ -239,10 +239,16 @@ mod tests {
 
     #[test]
     fn builds_are_found_in_the_log() {
-        let log = "@nix \
-                   {\"action\":\"start\",\"fields\":[\"/nix/store/aaa-serde-1.0.1.drv\",\"\",1,1],\"id\":1,\"type\":105}\n@nix \
-                   {\"action\":\"start\",\"fields\":[\"/nix/store/aaa-x\"],\"id\":2,\"type\":101}\n@nix \
-                   {\"action\":\"msg\",\"level\":0,\"msg\":\"error: no\"}\n";
+        let log = [
+            r#"@nix {"action":"start","fields":["/nix/store/aaa-serde-1.0.1.drv","",1,1],"id":1,"#,
+            r#""type":105}"#,
+            "\n",
+            r#"@nix {"action":"start","fields":["/nix/store/aaa-x"],"id":2,"type":101}"#,
+            "\n",
+            r#"@nix {"action":"msg","level":0,"msg":"error: no"}"#,
+            "\n",
+        ]
+        .concat();
         let log = Log::read(log.as_bytes());
         assert_eq!(log.built, ["serde-1.0.1"]);
         assert_eq!(log.text, "error: no\n");

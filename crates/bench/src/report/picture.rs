@@ -30,7 +30,8 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-seri
 .nix { fill: #0969da } .buildx { fill: #d4700b } .cargo { fill: #8c959f }
 .fail { font-size: 11.5px; fill: #cf222e; font-weight: 600 }
 @media (prefers-color-scheme: dark) {
-text { fill: #f0f6fc } .small { fill: #9198a1 } .value { fill: #9198a1; stroke: #0d1117 } .grid { stroke: #3d444d }
+text { fill: #f0f6fc } .small { fill: #9198a1 } \
+.value { fill: #9198a1; stroke: #0d1117 } .grid { stroke: #3d444d }
 .ground { fill: #0d1117; stroke: #3d444d } .band { fill: #151b23 }
 .nix { fill: #4493f8 } .buildx { fill: #f0883e } .cargo { fill: #768390 } .fail { fill: #ff7b72 }
 }";

@@ -81,7 +81,10 @@ impl PackDirectory {
     /// Fails if the disk is full.
     pub fn commit(&self, index: &PackIndex) -> Result<()> {
         let config = index.to_bytes();
-        let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
+        let descriptor = |media_type: &str, digest: &Digest, size: u64| {
+            json!({ "mediaType": media_type,
+                "digest": digest, "size": size })
+        };
         let layers: Vec<_> = index
             .packs
             .iter()

@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn only_a_condition_ends_a_job() {
-        let job = |kind: &str, status: &str| json!({ "status": { "conditions": [{ "type": kind, "status": status }] } });
+        let job = |kind: &str, status: &str| {
+            json!({ "status":
+                { "conditions": [{ "type": kind, "status": status }] } })
+        };
         assert!(is_finished(&job("Complete", "True")));
         assert!(is_finished(&job("Failed", "True")));
         assert!(!is_finished(&job("Failed", "False")));

@@ -105,9 +105,10 @@ fn build_script(description: &Description) -> String {
         .collect();
     format!(
         r#"#!/bin/sh
-# The one command that compiles: /cargo/build CALLS MEMBERS. Each call is always for all of its programs, so that features are the
-# same everywhere. Members that the stage has not copied are empty. Those named as arguments have just been copied: what was made
-# of their empty selves is forgotten, for Cargo goes by times, and a source is older than that.
+# The one command that compiles: /cargo/build CALLS MEMBERS. Each call is always for all of its
+# programs, so that features are the same everywhere. Members that the stage has not copied are
+# empty. Those named as arguments have just been copied: what was made of their empty selves is
+# forgotten, for Cargo goes by times, and a source is older than that.
 set -eu
 locked={}
 calls=$1

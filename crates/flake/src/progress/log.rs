@@ -224,8 +224,8 @@ mod tests {
         let sources = Sources::of(directory.path());
         let annotated = |place: &str| {
             let log = format!(
-                "\u{1b}[1m\u{1b}[91merror[E0425]\u{1b}[0m\u{1b}[1m: cannot find `x`, 50%\u{1b}[0m\n \
-                 \u{1b}[94m--> \u{1b}[0m{place}:3:9\n  |\n"
+                "\u{1b}[1m\u{1b}[91merror[E0425]\u{1b}[0m\u{1b}[1m: cannot find `x`, \
+                 50%\u{1b}[0m\n \u{1b}[94m--> \u{1b}[0m{place}:3:9\n  |\n"
             );
             annotation(&sources, "a-0.1.0", "builder failed", &log)
         };

@@ -252,7 +252,8 @@ mod tests {
             }),
         };
         let purl = debian(&package, &Distribution::debian(Some("12")));
-        let expected = "pkg:deb/vendor/nginx@1.27?arch=amd64&repository_url=https%3A%2F%2Fapt.example%2Fdebian";
+        let expected = "pkg:deb/vendor/nginx@1.27?arch=amd64\
+                        &repository_url=https%3A%2F%2Fapt.example%2Fdebian";
         assert_eq!(purl, expected);
         assert_eq!(Purl::parse(&purl).unwrap().namespace, "vendor");
     }

@@ -16,9 +16,13 @@ use crateyard_oci::Layout;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-const COPYRIGHT: &str = "Format: \
-                         https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: \
-                         *\nCopyright: Debian\nLicense: GPL-2+\n";
+const COPYRIGHT: &str = "\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: Debian
+License: GPL-2+
+";
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -194,7 +198,10 @@ fn linked(programs: usize, crates: usize, each: usize) -> Value {
         json!({"SPDXID": id, "name": id, "downloadLocation": "", "filesAnalyzed": false,
             "licenseConcluded": "", "licenseDeclared": "", "copyrightText": ""})
     };
-    let relate = |from: String, to: String| json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON", "relatedSpdxElement": to});
+    let relate = |from: String, to: String| {
+        json!({"spdxElementId": from, "relationshipType": "DEPENDS_ON",
+            "relatedSpdxElement": to})
+    };
     let mut packages: Vec<Value> = (0..crates).map(|at| element(format!("C{at}"))).collect();
     let below = |at| (1..=each).map(move |next| (at, (at + next) % crates));
     let below = (0..crates).flat_map(below);

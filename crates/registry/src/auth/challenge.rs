@@ -107,7 +107,10 @@ mod tests {
 
     #[test]
     fn challenges_are_split_at_the_right_commas() {
-        let text = r#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a:pull,push", Basic realm=x"#;
+        let text = concat!(
+            r#"Bearer realm="https://auth.example/token",service="r.example","#,
+            r#"scope="repository:a:pull,push", Basic realm=x"#
+        );
         let challenges = parse(text);
         assert_eq!(challenges.len(), 2);
         assert_eq!(challenges[0].0, "bearer");

@@ -100,8 +100,8 @@ impl Repository {
         }))
     }
 
-    /// Returns the session of an upload's URL from an earlier run, or `None` if the registry may not
-    /// name that URL.
+    /// Returns the session of an upload's URL from an earlier run, or `None` if the registry may
+    /// not name that URL.
     pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
         let url = Url::parse(location).ok()?;
         Some(Session {

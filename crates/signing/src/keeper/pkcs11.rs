@@ -239,7 +239,10 @@ fn public_key(name: &str, session: &Session, key: ObjectHandle) -> Result<Public
             "a key without CKA_ALWAYS_AUTHENTICATE",
         ));
     }
-    let is_empty = |it: &Attribute| matches!(it, Attribute::Id(bytes) | Attribute::Label(bytes) if bytes.is_empty());
+    let is_empty = |it: &Attribute| match it {
+        Attribute::Id(bytes) | Attribute::Label(bytes) => bytes.is_empty(),
+        _ => false,
+    };
     let mut wanted = vec![Attribute::Class(ObjectClass::PUBLIC_KEY)];
     let same = own.into_iter().filter(|it| !is_empty(it));
     wanted.extend(same.filter(|it| !matches!(it, Attribute::AlwaysAuthenticate(_))));

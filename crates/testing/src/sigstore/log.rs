@@ -84,7 +84,10 @@ impl Log {
 
 /// Returns the part of a proposed entry that the log keeps.
 fn canonical(proposed: &Value) -> Option<Value> {
-    let sha256 = |bytes: &[u8]| json!({"algorithm": "sha256", "value": format!("{:x}", Sha256::digest(bytes))});
+    let sha256 = |bytes: &[u8]| {
+        json!({"algorithm": "sha256",
+            "value": format!("{:x}", Sha256::digest(bytes))})
+    };
     let spec = &proposed["spec"];
     let spec = match proposed["kind"].as_str()? {
         "dsse" => {

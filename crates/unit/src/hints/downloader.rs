@@ -125,8 +125,8 @@ mod tests {
     use crate::hints::hint;
     use crate::hints::tests::package;
 
-    const NO_PROGRAM: &str = "called `Result::unwrap()` on an `Err` value: Os { code: 2, kind: NotFound, message: \
-         \"No such file or directory\" }";
+    const NO_PROGRAM: &str = "called `Result::unwrap()` on an `Err` value: Os { code: 2, kind: \
+                              NotFound, message: \"No such file or directory\" }";
 
     #[track_caller]
     fn says(build: &str, said: &str, wanted: &[&str]) {

@@ -177,8 +177,9 @@ impl Bucket {
             .run()
         };
         put(&url, "")?;
-        let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*",
-            "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::units/*"}]}"#;
+        let policy = r#"{"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"],
+             "Resource": "arn:aws:s3:::units/*"}]}"#;
         put(&format!("{url}?policy"), policy)?;
         Ok(Self {
             url,

@@ -1,4 +1,5 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=BUILT={}", std::fs::read_to_string("../../proto/api.proto").unwrap().trim());
+    let api = std::fs::read_to_string("../../proto/api.proto").unwrap();
+    println!("cargo::rustc-env=BUILT={}", api.trim());
 }

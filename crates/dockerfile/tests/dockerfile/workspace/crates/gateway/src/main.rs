@@ -1,3 +1,4 @@
 fn main() {
-    println!("{} {} {} {}", fleet::greet("gateway"), marks::mark!(), env!("BUILT"), env!("CARGO_PKG_VERSION"));
+    let (built, version) = (env!("BUILT"), env!("CARGO_PKG_VERSION"));
+    println!("{} {} {built} {version}", fleet::greet("gateway"), marks::mark!());
 }
