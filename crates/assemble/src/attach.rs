@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_audit::vex;
+use crateyard_image::attestation::provenance::Invocation;
 use crateyard_image::attestation::{
     self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx,
 };
@@ -105,58 +106,78 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
         }
         let config = layout.config(&manifest)?;
         let subject = image.descriptor.plain();
-        let digest = &image.descriptor.digest;
-        let read = |name| attestation::read(layout, &config.platform, name);
-        let bill = read(SBOM)?;
-        let document = bill
-            .as_deref()
-            .map(serde_json::from_slice::<spdx::Document>);
-        let document = document.transpose().context(SBOM)?;
-        // The document in the other format is about the same image, because both are written at
-        // once.
-        if document.is_some_and(|it| it.is_about(digest)) {
-            let forms = [
-                (spdx::MEDIA_TYPE, SPDX_PREDICATE, bill),
-                (
-                    cyclonedx::MEDIA_TYPE,
-                    CYCLONEDX_PREDICATE,
-                    read(SBOM_CYCLONEDX)?,
-                ),
-            ];
-            for (media_type, predicate_type, bytes) in forms {
-                let Some(bytes) = bytes else { continue };
-                let predicate = serde_json::from_slice(&bytes).context(media_type)?;
-                let statement = crateyard_signing::statement(
-                    subject.digest.as_str(),
-                    predicate_type,
-                    predicate,
-                );
-                artifacts.push(plain(&subject, media_type, None, bytes));
-                if let Some(signer) = signer {
-                    artifacts.push(signer.statement(&subject, &statement)?);
-                }
-            }
-        }
+        let read = |name: &str| attestation::read(layout, &config.platform, name);
+        artifacts.extend(bills(&subject, &read, signer)?);
         if let Some(bytes) = read(PROVENANCE)? {
-            let statement = provenance::Statement::parse(&bytes).map_err(anyhow::Error::msg);
-            let mut statement = statement.context(PROVENANCE)?;
-            if statement.is_about(digest) {
-                if let Some(invocation) = &invocation {
-                    let run = invocation.run.as_deref();
-                    let times = run
-                        .map(|run| build_times::find(workspace, digest, run))
-                        .transpose()?;
-                    statement.invoked_by(invocation, times.flatten());
-                }
-                let bytes = serde_json::to_vec(&statement)?;
-                let statement = serde_json::to_value(&statement)?;
-                let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
-                artifacts.push(plain(&subject, IN_TOTO_TYPE, predicate, bytes));
-                if let Some(signer) = signer {
-                    artifacts.push(signer.statement(&subject, &statement)?);
-                }
-            }
+            let invocation = invocation.as_ref();
+            artifacts.extend(made_by(workspace, &subject, &bytes, invocation, signer)?);
         }
+    }
+    Ok(artifacts)
+}
+
+/// Returns the bills of materials in both formats, if they are about the image.
+fn bills(
+    subject: &Descriptor,
+    read: &dyn Fn(&str) -> crateyard_image::Result<Option<Vec<u8>>>,
+    signer: Option<&Signer>,
+) -> Result<Vec<Artifact>> {
+    let bill = read(SBOM)?;
+    let document = bill
+        .as_deref()
+        .map(serde_json::from_slice::<spdx::Document>);
+    let document = document.transpose().context(SBOM)?;
+    // The document in the other format is about the same image, because both are written at once.
+    if !document.is_some_and(|it| it.is_about(&subject.digest)) {
+        return Ok(Vec::new());
+    }
+    let forms = [
+        (spdx::MEDIA_TYPE, SPDX_PREDICATE, bill),
+        (
+            cyclonedx::MEDIA_TYPE,
+            CYCLONEDX_PREDICATE,
+            read(SBOM_CYCLONEDX)?,
+        ),
+    ];
+    let mut artifacts = Vec::new();
+    for (media_type, predicate_type, bytes) in forms {
+        let Some(bytes) = bytes else { continue };
+        let predicate = serde_json::from_slice(&bytes).context(media_type)?;
+        let digest = subject.digest.as_str();
+        let statement = crateyard_signing::statement(digest, predicate_type, predicate);
+        artifacts.push(plain(subject, media_type, None, bytes));
+        if let Some(signer) = signer {
+            artifacts.push(signer.statement(subject, &statement)?);
+        }
+    }
+    Ok(artifacts)
+}
+
+/// Returns the provenance with the invocation, if it is about the image.
+fn made_by(
+    workspace: &Path,
+    subject: &Descriptor,
+    bytes: &[u8],
+    invocation: Option<&Invocation>,
+    signer: Option<&Signer>,
+) -> Result<Vec<Artifact>> {
+    let statement = provenance::Statement::parse(bytes).map_err(anyhow::Error::msg);
+    let mut statement = statement.context(PROVENANCE)?;
+    if !statement.is_about(&subject.digest) {
+        return Ok(Vec::new());
+    }
+    if let Some(invocation) = invocation {
+        let run = invocation.run.as_deref();
+        let times = run
+            .map(|run| build_times::find(workspace, &subject.digest, run))
+            .transpose()?;
+        statement.invoked_by(invocation, times.flatten());
+    }
+    let bytes = serde_json::to_vec(&statement)?;
+    let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
+    let mut artifacts = vec![plain(subject, IN_TOTO_TYPE, predicate, bytes)];
+    if let Some(signer) = signer {
+        artifacts.push(signer.statement(subject, &serde_json::to_value(&statement)?)?);
     }
     Ok(artifacts)
 }

@@ -16,57 +16,12 @@ pub(crate) fn of(
     before: &Subject,
     after: &Subject,
 ) -> Expected {
-    let services: BTreeSet<String> = after.services.iter().cloned().collect();
-    let members = after.members();
-    let none = BTreeSet::new;
-    let all_images: BTreeSet<String> = after.images().keys().cloned().collect();
-    let one = |package: &str| BTreeSet::from([package.to_owned()]);
     match scenario {
-        Scenario::Cold => Expected {
-            what: "everything",
-            must: after.compiled_members(),
-            may: after.locked.keys().cloned().collect(),
-            images: all_images.clone(),
-            may_images: all_images,
-        },
+        Scenario::Cold => of_everything(after),
         Scenario::Nothing | Scenario::UnrelatedFile => Expected::nothing(),
-        Scenario::FirstService | Scenario::SecondService => {
-            let place = usize::from(scenario == Scenario::SecondService);
-            let package = after.services.get(place).cloned().unwrap_or_default();
-            let images = after.images_of(&one(&package));
-            Expected {
-                what: "that package and what depends on it",
-                may: after
-                    .dependents(&package)
-                    .intersection(&members)
-                    .cloned()
-                    .collect(),
-                must: one(&package),
-                may_images: images.clone(),
-                images,
-            }
-        }
-        Scenario::SharedCode => {
-            let shared = after.shared.clone().unwrap_or_default();
-            let dependents: BTreeSet<String> =
-                &after.dependents(&shared) & &after.compiled_members();
-            let (what, may) = match engine {
-                // A layer above compiles the members that only one service needs.
-                Engine::Buildx => ("members: one layer above another", after.compiled_members()),
-                _ => ("that member and what depends on it", dependents.clone()),
-            };
-            Expected {
-                what,
-                must: services
-                    .intersection(&dependents)
-                    .cloned()
-                    .chain([shared])
-                    .collect(),
-                may,
-                images: none(),
-                may_images: after.images_of(&dependents),
-            }
-        }
+        Scenario::FirstService => of_service(after, 0),
+        Scenario::SecondService => of_service(after, 1),
+        Scenario::SharedCode => of_shared_code(after, engine),
         Scenario::File => {
             let images = after.images_with_file();
             Expected {
@@ -81,8 +36,7 @@ pub(crate) fn of(
             ..Expected::nothing()
         },
         Scenario::Variant => {
-            let known: BTreeSet<String> = before.images().keys().cloned().collect();
-            let new: BTreeSet<String> = all_images.difference(&known).cloned().collect();
+            let new = &all_images(after) - &all_images(before);
             Expected {
                 may_images: new.clone(),
                 images: new,
@@ -91,21 +45,67 @@ pub(crate) fn of(
         }
         Scenario::WorkspaceVersion => Expected {
             what: "members, no dependency",
-            must: services,
-            may: members,
-            images: none(),
-            may_images: all_images,
+            must: after.services.iter().cloned().collect(),
+            may: after.members(),
+            images: BTreeSet::new(),
+            may_images: all_images(after),
         },
-        Scenario::LeafBump => of_leaf(after, engine, &all_images),
+        Scenario::LeafBump => of_leaf(after, engine, &all_images(after)),
         Scenario::FreshRunner => match engine {
             // Cargo compares the times of files, and a checkout has new ones.
             Engine::Cargo => Expected {
                 what: "members, no dependency",
-                may: members,
+                may: after.members(),
                 ..Expected::nothing()
             },
             _ => Expected::nothing(),
         },
+    }
+}
+
+fn all_images(subject: &Subject) -> BTreeSet<String> {
+    subject.images().keys().cloned().collect()
+}
+
+fn of_everything(after: &Subject) -> Expected {
+    Expected {
+        what: "everything",
+        must: after.compiled_members(),
+        may: after.locked.keys().cloned().collect(),
+        images: all_images(after),
+        may_images: all_images(after),
+    }
+}
+
+/// An edit of the service at `place` in the list of services.
+fn of_service(after: &Subject, place: usize) -> Expected {
+    let package = after.services.get(place).cloned().unwrap_or_default();
+    let must = BTreeSet::from([package.clone()]);
+    let images = after.images_of(&must);
+    Expected {
+        what: "that package and what depends on it",
+        may: &after.dependents(&package) & &after.members(),
+        must,
+        may_images: images.clone(),
+        images,
+    }
+}
+
+fn of_shared_code(after: &Subject, engine: Engine) -> Expected {
+    let shared = after.shared.clone().unwrap_or_default();
+    let dependents = &after.dependents(&shared) & &after.compiled_members();
+    let (what, may) = match engine {
+        // A layer above compiles the members that only one service needs.
+        Engine::Buildx => ("members: one layer above another", after.compiled_members()),
+        _ => ("that member and what depends on it", dependents.clone()),
+    };
+    let services = after.services.iter().filter(|it| dependents.contains(*it));
+    Expected {
+        what,
+        must: services.cloned().chain([shared]).collect(),
+        may,
+        images: BTreeSet::new(),
+        may_images: after.images_of(&dependents),
     }
 }
 

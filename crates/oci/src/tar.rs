@@ -4,6 +4,8 @@
 //! [`Writer`] writes them deterministically. [`Reader`] reads them, and GNU's and older dialects,
 //! with bounded memory.
 
+mod header;
+mod overrides;
 mod pax;
 mod reader;
 mod writer;

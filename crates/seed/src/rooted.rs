@@ -42,6 +42,20 @@ struct Step {
     from_link: bool,
 }
 
+impl Step {
+    /// Says why the component can't be entered.
+    fn refused(&self, errno: Errno) -> Unresolved {
+        let name = shown(&self.name);
+        wrong(match errno {
+            Errno::NOENT if self.from_link => {
+                format!("the directory {name}, to which a symbolic link leads, does not exist")
+            }
+            Errno::NOENT => format!("the directory {name} does not exist"),
+            _ => format!("cannot enter {name}: {}", explain(errno)),
+        })
+    }
+}
+
 impl Root {
     /// Takes an open directory as a root.
     pub(crate) fn new(directory: OwnedFd) -> Self {
@@ -95,26 +109,7 @@ impl Root {
                     }
                     steps.extend(self::steps(target.as_bytes(), true));
                 }
-                Err(Errno::NOENT) => {
-                    let through = if step.from_link {
-                        ", to which a symbolic link leads,"
-                    } else {
-                        ""
-                    };
-                    return Err(Unresolved {
-                        reason: format!(
-                            "the directory {}{through} does not exist",
-                            shown(&step.name)
-                        ),
-                    });
-                }
-                Err(errno) => {
-                    return Err(wrong(format!(
-                        "cannot enter {}: {}",
-                        shown(&step.name),
-                        explain(errno)
-                    )));
-                }
+                Err(errno) => return Err(step.refused(errno)),
             }
         }
         match above.pop() {

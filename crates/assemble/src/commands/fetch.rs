@@ -93,41 +93,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
-    let missing = store.missing(paths(&pinned, &debs))?;
-    let wanted_crates: Vec<&CrateFile> = pinned
-        .crates
-        .iter()
-        .filter(|each| missing.contains(&each.path))
-        .collect();
-    let wanted_debs: Vec<&DebFile<'_>> = debs
-        .iter()
-        .filter(|each| missing.contains(&each.path))
-        .collect();
-
-    let mut report = Report {
-        git: pinned.git.iter().map(|each| each.package.clone()).collect(),
-        ..Report::default()
-    };
-    report.crates = Counts::of(pinned.crates.len(), wanted_crates.len());
-    report.packages = Counts::of(debs.len(), wanted_debs.len());
     drop(reading);
-    let bars = MultiProgress::new();
-    report.missing = std::thread::scope(|scope| {
-        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store, &bars));
-        let packages = fetch_debs(&args.mirror, &wanted_debs, &store, &bars);
-        // The panic itself has already printed its message.
-        crates
-            .join()
-            .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
-        packages
-    })?;
-    report.packages.added -= report.missing.len();
-    let (counts, lacking) = npm::fetch(&args.lock, &store)?;
-    report.npm = counts;
-    report.missing.extend(lacking);
-    let (counts, lacking) = downloads::fetch(workspace_of(&args.lock), &store)?;
-    report.downloads = counts;
-    report.missing.extend(lacking);
+    let mut report = fetch_files(&args, &pinned, &debs, &store)?;
+    fetch_inputs_of_parts(&args, &store, &mut report)?;
     report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
@@ -149,6 +117,50 @@ pub fn run(args: Args) -> Result<()> {
         unfetched.join(", "),
         args.cargo_lock.display()
     );
+    Ok(())
+}
+
+/// Fetches the crates and Debian packages that the store lacks, both at once.
+fn fetch_files(
+    args: &Args,
+    pinned: &Pinned,
+    debs: &[DebFile<'_>],
+    store: &Store,
+) -> Result<Report> {
+    let missing = store.missing(paths(pinned, debs))?;
+    let wanted_crates = pinned.crates.iter().filter(|it| missing.contains(&it.path));
+    let wanted_crates: Vec<&CrateFile> = wanted_crates.collect();
+    let wanted_debs = debs.iter().filter(|it| missing.contains(&it.path));
+    let wanted_debs: Vec<&DebFile<'_>> = wanted_debs.collect();
+    let bars = MultiProgress::new();
+    let failed = std::thread::scope(|scope| {
+        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, store, &bars));
+        let packages = fetch_debs(&args.mirror, &wanted_debs, store, &bars);
+        // The panic itself has already printed its message.
+        crates
+            .join()
+            .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
+        packages
+    })?;
+    let mut packages = Counts::of(debs.len(), wanted_debs.len());
+    packages.added -= failed.len();
+    Ok(Report {
+        git: pinned.git.iter().map(|each| each.package.clone()).collect(),
+        crates: Counts::of(pinned.crates.len(), wanted_crates.len()),
+        packages,
+        missing: failed,
+        ..Report::default()
+    })
+}
+
+/// Fetches the packages of npm and the downloads of parts.
+fn fetch_inputs_of_parts(args: &Args, store: &Store, report: &mut Report) -> Result<()> {
+    let (counts, lacking) = npm::fetch(&args.lock, store)?;
+    report.npm = counts;
+    report.missing.extend(lacking);
+    let (counts, lacking) = downloads::fetch(workspace_of(&args.lock), store)?;
+    report.downloads = counts;
+    report.missing.extend(lacking);
     Ok(())
 }
 

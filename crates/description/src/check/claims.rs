@@ -127,51 +127,13 @@ pub(crate) fn check_paths(
     claims.sort_by(|a, b| (&a.path, a.span.start).cmp(&(&b.path, b.span.start)));
     for (index, claim) in claims.iter().enumerate() {
         let earlier = &claims[..index];
-        // A declared directory may also be a copied one: the declaration then gives owner and mode.
-        let same = earlier
+        if let Some(other) = same_path(earlier, claim) {
+            problems.push(two_contents(source, image, other, claim));
+        } else if let Some(other) = earlier
             .iter()
-            .rev()
-            .take_while(|other| other.path == claim.path)
-            .find(|other| {
-                !(other.open
-                    && claim.open
-                    && (other.what == "a directory") != (claim.what == "a directory"))
-            });
-        if let Some(other) = same {
-            let (first, second) = if other.span.start <= claim.span.start {
-                (other, claim)
-            } else {
-                (claim, other)
-            };
-            let message = format!(
-                "`{}` in the image `{}` has two contents: {} and {}",
-                claim.path,
-                image.name.get_ref(),
-                first.what,
-                second.what
-            );
-            problems.push(
-                source
-                    .problem(second.span.clone(), message)
-                    .note_at(source, first.span.clone(), "the first is")
-                    .help("give one of them another path"),
-            );
-            continue;
-        }
-        let above = earlier
-            .iter()
-            .find(|other| !other.open && is_under(&claim.path, &other.path));
-        if let Some(other) = above {
-            let message = format!(
-                "`{}` can't stand under `{}`, which is {} and no directory",
-                claim.path, other.path, other.what
-            );
-            problems.push(
-                source
-                    .problem(claim.span.clone(), message)
-                    .note_at(source, other.span.clone(), "that is")
-                    .help("give one of them another path"),
-            );
+            .find(|other| !other.open && is_under(&claim.path, &other.path))
+        {
+            problems.push(under_file(source, other, claim));
         }
     }
     let foreign = image
@@ -182,6 +144,47 @@ pub(crate) fn check_paths(
     if !foreign {
         check_merged_usr(source, &claims, problems);
     }
+}
+
+/// Returns an earlier claim to the same path. A declared directory may also be a copied one: the
+/// declaration then gives owner and mode.
+fn same_path<'a>(earlier: &'a [Claim], claim: &Claim) -> Option<&'a Claim> {
+    let is_declared = |claim: &Claim| claim.what == "a directory";
+    let mut same = earlier
+        .iter()
+        .rev()
+        .take_while(|other| other.path == claim.path);
+    same.find(|other| !(other.open && claim.open && is_declared(other) != is_declared(claim)))
+}
+
+fn two_contents(source: &Source, image: &Image, one: &Claim, other: &Claim) -> Problem {
+    let (first, second) = if one.span.start <= other.span.start {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let message = format!(
+        "`{}` in the image `{}` has two contents: {} and {}",
+        second.path,
+        image.name.get_ref(),
+        first.what,
+        second.what
+    );
+    source
+        .problem(second.span.clone(), message)
+        .note_at(source, first.span.clone(), "the first is")
+        .help("give one of them another path")
+}
+
+fn under_file(source: &Source, file: &Claim, below: &Claim) -> Problem {
+    let message = format!(
+        "`{}` can't stand under `{}`, which is {} and no directory",
+        below.path, file.path, file.what
+    );
+    source
+        .problem(below.span.clone(), message)
+        .note_at(source, file.span.clone(), "that is")
+        .help("give one of them another path")
 }
 
 /// Reports paths behind Debian's links from `/bin` and similar paths into `/usr`: a layer with a

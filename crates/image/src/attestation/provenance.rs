@@ -262,63 +262,15 @@ fn dependencies(
     inputs: &InputsSpec,
     nested: &[Nested],
 ) -> Result<Vec<Resource>> {
-    let mut all = Vec::new();
-    for file in sources::files(&inputs.sources)? {
-        let mut resource = Resource::new(Some(&file.path), None, "source").digest(&file.digest);
-        if file.executable {
-            resource
-                .annotations
-                .insert("executable".to_owned(), "true".to_owned());
-        }
-        all.push(resource);
-    }
-    let mut downloads = inputs.downloads.clone();
-    downloads.sort();
-    all.extend(downloads.into_iter().map(|download| {
-        let name = format!("part:{}", download.part);
-        Resource::new(Some(&name), Some(download.url), "download").sha256(Some(&download.sha256))
-    }));
-    let npm = inputs.parts.iter().filter_map(|part| part.npm.as_ref());
-    let npm: BTreeMap<String, &NpmPackageInput> = npm
-        .flat_map(|npm| &npm.packages)
-        .map(|package| (purl::npm(package), package))
+    let mut all: Vec<Resource> = sources::files(&inputs.sources)?
+        .iter()
+        .map(source)
         .collect();
-    all.extend(npm.into_iter().map(|(purl, package)| {
-        let mut resource = Resource::new(Some(&package.name), Some(purl), "npm");
-        let hash = Integrity::parse(&package.integrity);
-        resource
-            .digest
-            .extend(hash.map(|it| (it.algorithm, it.hex)));
-        resource
-    }));
-    let outside = inputs.units.values().filter(|unit| !unit.source.is_empty());
-    let crates: BTreeMap<String, &UnitInput> =
-        outside.map(|unit| (purl::of_crate(unit), unit)).collect();
-    all.extend(crates.into_iter().map(|(purl, unit)| {
-        Resource::new(None, Some(purl), "crate").sha256(unit.checksum.as_deref())
-    }));
-    let mut components = inputs.components.clone();
-    components.sort();
-    all.extend(components.iter().map(|component| {
-        Resource::new(None, Some(purl::component(component)), "toolchain")
-            .sha256(Some(&component.sha256))
-    }));
-    let mut packages = inputs.packages.clone();
-    packages.sort();
-    packages.dedup();
-    all.extend(packages.iter().map(|package| {
-        let role = match package.role {
-            PackageRole::Image => "image",
-            PackageRole::Library => "library",
-            PackageRole::Toolchain => "toolchain",
-        };
-        Resource::new(
-            None,
-            Some(purl::debian(package, &Distribution::debian(None))),
-            role,
-        )
-        .sha256(Some(&package.sha256))
-    }));
+    all.extend(downloads(inputs));
+    all.extend(npm_packages(inputs));
+    all.extend(outside_crates(inputs));
+    all.extend(components(inputs));
+    all.extend(debian_packages(inputs));
     if let Some(base) = subject.base {
         all.push(Resource::new(Some("base"), None, "base").digest(&base.manifest.digest));
     }
@@ -326,6 +278,81 @@ fn dependencies(
         Resource::new(Some(&image.name), None, "nested-image").digest(&image.manifest.digest)
     }));
     Ok(all)
+}
+
+fn source(file: &sources::SourceFile) -> Resource {
+    let mut resource = Resource::new(Some(&file.path), None, "source").digest(&file.digest);
+    if file.executable {
+        resource
+            .annotations
+            .insert("executable".to_owned(), "true".to_owned());
+    }
+    resource
+}
+
+fn downloads(inputs: &InputsSpec) -> Vec<Resource> {
+    let mut downloads = inputs.downloads.clone();
+    downloads.sort();
+    let downloads = downloads.into_iter().map(|download| {
+        let name = format!("part:{}", download.part);
+        Resource::new(Some(&name), Some(download.url), "download").sha256(Some(&download.sha256))
+    });
+    downloads.collect()
+}
+
+fn npm_packages(inputs: &InputsSpec) -> Vec<Resource> {
+    let npm = inputs.parts.iter().filter_map(|part| part.npm.as_ref());
+    let packages: BTreeMap<String, &NpmPackageInput> = npm
+        .flat_map(|npm| &npm.packages)
+        .map(|package| (purl::npm(package), package))
+        .collect();
+    let packages = packages.into_iter().map(|(purl, package)| {
+        let mut resource = Resource::new(Some(&package.name), Some(purl), "npm");
+        let hash = Integrity::parse(&package.integrity);
+        resource
+            .digest
+            .extend(hash.map(|it| (it.algorithm, it.hex)));
+        resource
+    });
+    packages.collect()
+}
+
+/// Returns the crates from outside the workspace.
+fn outside_crates(inputs: &InputsSpec) -> Vec<Resource> {
+    let outside = inputs.units.values().filter(|unit| !unit.source.is_empty());
+    let crates: BTreeMap<String, &UnitInput> =
+        outside.map(|unit| (purl::of_crate(unit), unit)).collect();
+    let crates = crates.into_iter().map(|(purl, unit)| {
+        Resource::new(None, Some(purl), "crate").sha256(unit.checksum.as_deref())
+    });
+    crates.collect()
+}
+
+/// Returns the components of the compiler.
+fn components(inputs: &InputsSpec) -> Vec<Resource> {
+    let mut components = inputs.components.clone();
+    components.sort();
+    let components = components.iter().map(|component| {
+        Resource::new(None, Some(purl::component(component)), "toolchain")
+            .sha256(Some(&component.sha256))
+    });
+    components.collect()
+}
+
+fn debian_packages(inputs: &InputsSpec) -> Vec<Resource> {
+    let mut packages = inputs.packages.clone();
+    packages.sort();
+    packages.dedup();
+    let packages = packages.iter().map(|package| {
+        let role = match package.role {
+            PackageRole::Image => "image",
+            PackageRole::Library => "library",
+            PackageRole::Toolchain => "toolchain",
+        };
+        let purl = purl::debian(package, &Distribution::debian(None));
+        Resource::new(None, Some(purl), role).sha256(Some(&package.sha256))
+    });
+    packages.collect()
 }
 
 /// Returns the use of each crate: for the image's platform if the crate is built for it.

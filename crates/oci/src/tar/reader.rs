@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use base64::Engine as _;
-
-use super::pax::{BASE64_XATTR_PREFIX, XATTR_PREFIX, parse_records};
+use super::header::{check_sum, device, number_in, path, size, text};
+use super::overrides::Overrides;
 use super::{BLOCK, Kind, padding};
 use crate::Budget;
-use crate::limits::{MAX_EXTENDED_HEADER, MAX_PATH, MAX_XATTR};
+use crate::limits::{MAX_EXTENDED_HEADER, MAX_PATH};
 use crate::stored::Section;
 
 /// A problem in a tar stream.
@@ -23,6 +22,16 @@ pub struct TarError {
     /// The error of the underlying reader, if that is the problem.
     #[source]
     pub source: Option<io::Error>,
+}
+
+impl TarError {
+    fn new(offset: u64, problem: impl Into<String>) -> TarError {
+        TarError {
+            offset,
+            problem: problem.into(),
+            source: None,
+        }
+    }
 }
 
 /// One entry. Names are bytes because the format does not say that they are text.
@@ -66,19 +75,6 @@ pub struct Reader<R> {
     padding: u64,
     ended: bool,
     marked: bool,
-}
-
-/// The values of extended headers for the next entry.
-#[derive(Debug, Clone, Default)]
-struct Overrides {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<u64>,
-    xattrs: BTreeMap<String, Vec<u8>>,
-    sparse: bool,
 }
 
 impl<R: Read> Reader<R> {
@@ -126,28 +122,24 @@ impl<R: Read> Reader<R> {
             let Some(block) = self.header_block()? else {
                 return Ok(None);
             };
-            let fail = |problem: &str| TarError {
-                offset,
-                problem: problem.to_owned(),
-                source: None,
-            };
+            let fail = |problem: &str| TarError::new(offset, problem);
             check_sum(&block).map_err(fail)?;
-            let size = size(&block[124..136]).ok_or_else(|| fail("the size is not a number"))?;
+            let size = size(&block).map_err(fail)?;
             match block[156] {
                 b'x' => {
                     let records = self.extended(size, &mut allowance, offset)?;
-                    apply_pax(&mut overrides, &records).map_err(fail)?;
+                    overrides.apply(&records).map_err(fail)?;
                 }
                 // This header is for all entries that follow. The reader of docker and containerd
                 // ignores it, too.
                 b'g' => drop(self.extended(size, &mut allowance, offset)?),
                 b'L' => {
-                    overrides.path =
-                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec());
+                    let content = self.extended(size, &mut allowance, offset)?;
+                    overrides.path = Some(text(&content).to_vec());
                 }
                 b'K' => {
-                    overrides.link =
-                        Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec());
+                    let content = self.extended(size, &mut allowance, offset)?;
+                    overrides.link = Some(text(&content).to_vec());
                 }
                 _ => return self.entry(&block, size, overrides, offset).map(Some),
             }
@@ -161,59 +153,44 @@ impl<R: Read> Reader<R> {
         overrides: Overrides,
         offset: u64,
     ) -> Result<Entry, TarError> {
-        let fail = |problem: &str| TarError {
-            offset,
-            problem: problem.to_owned(),
-            source: None,
-        };
-        let field = |range: std::ops::Range<usize>, what: &str| {
-            number(&block[range]).ok_or_else(|| fail(&format!("the {what} is not a number")))
-        };
+        let fail = |problem: String| TarError::new(offset, problem);
+        let number = |range, what| number_in(block, range, what).map_err(fail);
         let kind = Kind::from_byte(block[156]);
-        let mut path = overrides.path.unwrap_or_else(|| header_path(block));
+        let mut path = overrides.path.unwrap_or_else(|| path(block));
         // Before POSIX, a directory was a file whose name ends in a slash.
         let old_directory = kind == Kind::File && path.ends_with(b"/");
-        let kind = if old_directory { Kind::Directory } else { kind };
         if path.is_empty() {
             path = b".".to_vec();
         }
-        let link = overrides
-            .link
-            .unwrap_or_else(|| until_nul(&block[157..257]).to_vec());
-        for (what, name) in [("path", &path), ("link target", &link)] {
-            if name.len() > MAX_PATH {
-                let length = name.len();
-                return Err(fail(&format!(
-                    "the {what} has {length} bytes; Linux opens at most {MAX_PATH}"
-                )));
-            }
-        }
+        let link = overrides.link;
+        let link = link.unwrap_or_else(|| text(&block[157..257]).to_vec());
+        check_length("path", &path).map_err(fail)?;
+        check_length("link target", &link).map_err(fail)?;
         if let Some(budget) = &self.budget {
-            budget
-                .entries("the tar stream", 1)
-                .map_err(|error| fail(&error.to_string()))?;
+            let paid = budget.entries("the tar stream", 1);
+            paid.map_err(|error| fail(error.to_string()))?;
         }
-        let size = overrides.size.unwrap_or(size);
-        let has_content = matches!(kind, Kind::File | Kind::Other(_)) || old_directory;
-        let size = if has_content { size } else { 0 };
-        let gnu_sparse = block[156] == b'S';
+        let size = match kind {
+            // An old directory may have content.
+            Kind::File | Kind::Other(_) => overrides.size.unwrap_or(size),
+            _ => 0,
+        };
         let entry = Entry {
             path,
-            kind,
-            mode: (field(100..108, "mode")? & 0o7777) as u32,
-            uid: overrides.uid.map_or_else(|| field(108..116, "user"), Ok)?,
-            gid: overrides.gid.map_or_else(|| field(116..124, "group"), Ok)?,
+            kind: if old_directory { Kind::Directory } else { kind },
+            mode: (number(100..108, "mode")? & 0o7777) as u32,
+            uid: overrides.uid.map_or_else(|| number(108..116, "user"), Ok)?,
+            gid: overrides
+                .gid
+                .map_or_else(|| number(116..124, "group"), Ok)?,
             mtime: overrides
                 .mtime
-                .map_or_else(|| field(136..148, "time"), Ok)?,
+                .map_or_else(|| number(136..148, "time"), Ok)?,
             size,
             link,
             xattrs: overrides.xattrs,
-            device: (
-                number(&block[329..337]).unwrap_or(0),
-                number(&block[337..345]).unwrap_or(0),
-            ),
-            sparse: overrides.sparse || gnu_sparse,
+            device: device(block),
+            sparse: overrides.sparse || block[156] == b'S',
             content_offset: self.position,
         };
         self.remaining = size;
@@ -248,14 +225,10 @@ impl<R: Read> Reader<R> {
     ) -> Result<Vec<u8>, TarError> {
         // An empty header counts, too: a stream that has only headers must come to an end.
         let Some(left) = allowance.checked_sub(size.max(1)) else {
-            return Err(TarError {
-                offset,
-                problem: format!(
-                    "the entry's extended headers hold more than the {MAX_EXTENDED_HEADER} bytes \
-                     allowed"
-                ),
-                source: None,
-            });
+            let problem = format!(
+                "the entry's extended headers hold more than the {MAX_EXTENDED_HEADER} bytes allowed"
+            );
+            return Err(TarError::new(offset, problem));
         };
         *allowance = left;
         let mut content = vec![0; size as usize];
@@ -310,11 +283,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn cut_off(&self) -> TarError {
-        TarError {
-            offset: self.position,
-            problem: "the stream ends in the middle of an entry".to_owned(),
-            source: None,
-        }
+        TarError::new(self.position, "the stream ends in the middle of an entry")
     }
 }
 
@@ -354,131 +323,13 @@ impl<F: std::ops::Deref<Target = std::fs::File>> Reader<Section<F>> {
     }
 }
 
-fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
-    let stored = number(&block[148..156]).ok_or("the checksum is not a number")?;
-    let counted = |index: usize, byte: u8| {
-        if (148..156).contains(&index) {
-            b' '
-        } else {
-            byte
-        }
-    };
-    let bytes = || {
-        block
-            .iter()
-            .enumerate()
-            .map(|(at, &byte)| counted(at, byte))
-    };
-    let unsigned: i64 = bytes().map(i64::from).sum();
-    let signed: i64 = bytes().map(|byte| i64::from(byte as i8)).sum();
-    let stored = i64::try_from(stored).unwrap_or(-1);
-    if stored == unsigned || stored == signed {
-        Ok(())
-    } else {
-        Err("the header's checksum is wrong")
-    }
-}
-
-/// Reads a size. Readers disagree about where the next entry begins after a negative one.
-fn size(field: &[u8]) -> Option<u64> {
-    let is_negative = field[0] & 0xc0 == 0xc0;
-    (!is_negative).then(|| number(field)).flatten()
-}
-
-/// Reads a number in octal digits, or in base 256 when the highest bit is set. Negative numbers,
-/// which only times may have, count as 0.
-fn number(field: &[u8]) -> Option<u64> {
-    if field[0] & 0x80 != 0 {
-        if field[0] & 0x40 != 0 {
-            return Some(0);
-        }
-        let first = u64::from(field[0] & 0x3f);
-        return field[1..].iter().try_fold(first, |value, &byte| {
-            value.checked_mul(256)?.checked_add(u64::from(byte))
-        });
-    }
-    let text = std::str::from_utf8(until_nul(field)).ok()?.trim();
-    if text.is_empty() {
-        return Some(0);
-    }
-    u64::from_str_radix(text, 8).ok()
-}
-
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-fn header_path(block: &[u8; BLOCK]) -> Vec<u8> {
-    let name = until_nul(&block[..100]);
-    // GNU's own dialect has other fields in place of `ustar`'s prefix.
-    let posix = &block[257..263] == b"ustar\0";
-    let prefix = until_nul(&block[345..500]);
-    if !posix || prefix.is_empty() {
-        return name.to_vec();
-    }
-    [prefix, b"/", name].concat()
-}
-
-fn apply_pax(overrides: &mut Overrides, records: &[u8]) -> Result<(), &'static str> {
-    let records = parse_records(records).ok_or("the extended header is malformed")?;
-    for (key, value) in records {
-        apply_record(overrides, key, value)?;
+/// Checks that Linux can open a path of this length.
+fn check_length(what: &str, name: &[u8]) -> Result<(), String> {
+    let length = name.len();
+    if length > MAX_PATH {
+        return Err(format!(
+            "the {what} has {length} bytes; Linux opens at most {MAX_PATH}"
+        ));
     }
     Ok(())
-}
-
-fn apply_record(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-    let key = String::from_utf8_lossy(key);
-    match &*key {
-        "path" | "GNU.sparse.name" => overrides.path = Some(value.to_vec()),
-        "linkpath" => overrides.link = Some(value.to_vec()),
-        "size" => overrides.size = Some(decimal(value).ok_or("the size is not a number")?),
-        "uid" => overrides.uid = Some(decimal(value).ok_or("the user is not a number")?),
-        "gid" => overrides.gid = Some(decimal(value).ok_or("the group is not a number")?),
-        "mtime" => overrides.mtime = Some(seconds(value).ok_or("the time is not a number")?),
-        key if key.starts_with("GNU.sparse.") => overrides.sparse = true,
-        key => {
-            let xattr = match key.strip_prefix(XATTR_PREFIX) {
-                Some(name) => Some((name, value.to_vec())),
-                None => key
-                    .strip_prefix(BASE64_XATTR_PREFIX)
-                    .map(|name| (name, from_base64(value))),
-            };
-            let Some((name, value)) = xattr else {
-                return Ok(());
-            };
-            if value.len() > MAX_XATTR {
-                return Err(
-                    "an extended attribute is larger than the 65,536 bytes that Linux allows",
-                );
-            }
-            // libarchive writes both forms, and the plain one counts.
-            let is_plain = key.starts_with(XATTR_PREFIX);
-            if is_plain || !overrides.xattrs.contains_key(name) {
-                overrides.xattrs.insert(name.to_owned(), value);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Decodes base 64 in libarchive's form, without padding. Returns any other value unchanged.
-fn from_base64(value: &[u8]) -> Vec<u8> {
-    let text = value.strip_suffix(b"=").unwrap_or(value);
-    let text = text.strip_suffix(b"=").unwrap_or(text);
-    let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(text);
-    decoded.unwrap_or_else(|_| value.to_vec())
-}
-
-fn decimal(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// Returns the whole seconds of a time such as `1700000000.25`. Times before 1970 count as 0.
-fn seconds(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    if text.starts_with('-') {
-        return Some(0);
-    }
-    text.split('.').next()?.parse().ok()
 }

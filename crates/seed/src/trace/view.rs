@@ -181,36 +181,40 @@ impl View {
                     steps.extend(reversed(&target));
                 }
                 Target::Itself => here = next,
-                Target::Open(host) => {
-                    let target = readlinkat(CWD, host.as_slice(), Vec::new());
-                    let target = target.map(|target| target.into_bytes()).unwrap_or_default();
-                    let guest = if target.starts_with(b"/") {
-                        self.inside(&target)
-                    } else {
-                        next
-                    };
-                    return Ok(Place {
-                        guest,
-                        host,
-                        fixed: false,
-                    });
-                }
+                Target::Open(host) => return Ok(self.open_file(next, host)),
                 Target::Missing if is_last => here = next,
                 Target::Missing => return Err(Errno::NOENT),
             }
         }
-        let (mut host, fixed) = self.locate(&here)?;
+        self.place(here, slash)
+    }
+
+    /// Returns the place of a path without links.
+    fn place(&mut self, mut guest: Vec<u8>, slash: bool) -> Result<Place, Errno> {
+        let (mut host, fixed) = self.locate(&guest)?;
         if slash {
             host.push(b'/');
         }
-        if here.is_empty() {
-            here.push(b'/');
+        if guest.is_empty() {
+            guest.push(b'/');
         }
-        Ok(Place {
-            guest: here,
+        Ok(Place { guest, host, fixed })
+    }
+
+    /// Returns the place of an open file: the path of the file itself, if it has one.
+    fn open_file(&self, link: Vec<u8>, host: Vec<u8>) -> Place {
+        let target = readlinkat(CWD, host.as_slice(), Vec::new());
+        let target = target.map(|target| target.into_bytes()).unwrap_or_default();
+        let guest = if target.starts_with(b"/") {
+            self.inside(&target)
+        } else {
+            link
+        };
+        Place {
+            guest,
             host,
-            fixed,
-        })
+            fixed: false,
+        }
     }
 
     /// Whether a root file system has something at a path without links. The top of the cell
