@@ -1,5 +1,6 @@
 //! A proxy that injects faults in front of a real registry.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -289,6 +290,7 @@ impl State {
     }
 }
 
+/// Answers a request. Returns whether the connection stays open.
 fn handle(
     state: &State,
     reader: &mut BufReader<TcpStream>,
@@ -296,23 +298,8 @@ fn handle(
     fault: Option<Fault>,
     entry: &mut Entry,
 ) -> io::Result<bool> {
-    match &fault {
-        Some(Fault::AnswerEarly { status, headers }) => {
-            state.record(entry, status.split(' ').next().unwrap_or_default());
-            answer(reader.get_mut(), status, headers)?;
-            std::thread::sleep(Duration::from_millis(50));
-            return Ok(false);
-        }
-        Some(Fault::Reset { after }) if *after < head.length() => {
-            entry.received = io::copy(&mut reader.by_ref().take(*after), &mut io::sink())?;
-            reset(reader.get_ref());
-            return Ok(false);
-        }
-        Some(Fault::Stall { time }) => {
-            std::thread::sleep(*time);
-            return Ok(false);
-        }
-        _ => {}
+    if let Some(stays) = before_body(state, reader, head, fault.as_ref(), entry)? {
+        return Ok(stays);
     }
     // Use a file, because large chunks would fill the memory.
     let mut body = tempfile::tempfile()?;
@@ -320,11 +307,54 @@ fn handle(
     if entry.received < head.length() {
         return Ok(false);
     }
-    match &fault {
-        Some(Fault::Answer { status, headers }) => {
+    if let Some(stays) = after_body(state, reader.get_mut(), head, fault.as_ref(), entry)? {
+        return Ok(stays);
+    }
+    match forward(state, head, body)? {
+        Some((response, answered)) => {
+            pass_back(state, reader.get_mut(), response, answered, fault, entry)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Does what a fault says before the body is read.
+fn before_body(
+    state: &State,
+    reader: &mut BufReader<TcpStream>,
+    head: &Head,
+    fault: Option<&Fault>,
+    entry: &mut Entry,
+) -> io::Result<Option<bool>> {
+    match fault {
+        Some(Fault::AnswerEarly { status, headers }) => {
             state.record(entry, status.split(' ').next().unwrap_or_default());
             answer(reader.get_mut(), status, headers)?;
-            return Ok(true);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(Fault::Reset { after }) if *after < head.length() => {
+            entry.received = io::copy(&mut reader.by_ref().take(*after), &mut io::sink())?;
+            reset(reader.get_ref());
+        }
+        Some(Fault::Stall { time }) => std::thread::sleep(*time),
+        _ => return Ok(None),
+    }
+    Ok(Some(false))
+}
+
+/// Does what a fault says in place of the server's answer.
+fn after_body(
+    state: &State,
+    stream: &mut TcpStream,
+    head: &Head,
+    fault: Option<&Fault>,
+    entry: &mut Entry,
+) -> io::Result<Option<bool>> {
+    match fault {
+        Some(Fault::Answer { status, headers }) => {
+            state.record(entry, status.split(' ').next().unwrap_or_default());
+            answer(stream, status, headers)?;
+            Ok(Some(true))
         }
         Some(Fault::Say {
             status,
@@ -336,15 +366,19 @@ fn handle(
             let length = body.len();
             let body = if head.method() == "HEAD" { "" } else { &body };
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-            reader.get_mut().write_all(answer.as_bytes())?;
-            return Ok(true);
+            stream.write_all(answer.as_bytes())?;
+            Ok(Some(true))
         }
         Some(Fault::Reset { .. }) => {
-            reset(reader.get_ref());
-            return Ok(false);
+            reset(stream);
+            Ok(Some(false))
         }
-        _ => {}
+        _ => Ok(None),
     }
+}
+
+/// Sends the request to the server. Returns the whole answer, if there is one.
+fn forward(state: &State, head: &Head, mut body: File) -> io::Result<Option<(Head, Vec<u8>)>> {
     io::Seek::rewind(&mut body)?;
     let mut upstream = BufReader::new(TcpStream::connect(state.upstream)?);
     let mut forwarded = head.clone();
@@ -352,51 +386,57 @@ fn handle(
     forwarded.write(upstream.get_mut())?;
     io::copy(&mut body, upstream.get_mut())?;
     let Some(mut response) = read_head(&mut upstream)? else {
-        return Ok(false);
+        return Ok(None);
     };
     response.remove("connection");
-    let has_body = head.method() != "HEAD" && response.line[1] != "204";
     let mut answered = Vec::new();
-    if has_body {
-        match response.header("content-length") {
-            Some(_) => upstream
-                .take(response.length())
-                .read_to_end(&mut answered)?,
-            None => {
-                if response.header("transfer-encoding").is_some() {
-                    answered = read_chunks(&mut upstream)?;
-                    response.remove("transfer-encoding");
-                } else {
-                    upstream.read_to_end(&mut answered)?;
-                }
-                response.set("content-length", &answered.len().to_string());
-                0
-            }
-        };
+    if head.method() == "HEAD" || response.line[1] == "204" {
+        return Ok(Some((response, answered)));
     }
+    if response.header("content-length").is_some() {
+        let mut body = upstream.take(response.length());
+        body.read_to_end(&mut answered)?;
+        return Ok(Some((response, answered)));
+    }
+    if response.header("transfer-encoding").is_some() {
+        answered = read_chunks(&mut upstream)?;
+        response.remove("transfer-encoding");
+    } else {
+        upstream.read_to_end(&mut answered)?;
+    }
+    response.set("content-length", &answered.len().to_string());
+    Ok(Some((response, answered)))
+}
+
+/// Passes the server's answer back, with what a fault does to it.
+fn pass_back(
+    state: &State,
+    stream: &mut TcpStream,
+    mut response: Head,
+    mut answered: Vec<u8>,
+    fault: Option<Fault>,
+    entry: &mut Entry,
+) -> io::Result<bool> {
+    let mut stays = true;
     match fault {
         Some(Fault::LoseAnswer) => {
-            reset(reader.get_ref());
+            reset(stream);
             return Ok(false);
         }
         Some(Fault::Rewrite(change)) => change(&mut response),
         Some(Fault::SpoilAnswer) if !answered.is_empty() => answered[0] ^= 1,
         Some(Fault::CutAnswer { after }) => {
-            let cut = usize::try_from(after).unwrap().min(answered.len());
-            entry.answered = cut as u64;
-            state.record(entry, &response.line[1]);
-            response.write(reader.get_mut())?;
-            reader.get_mut().write_all(&answered[..cut])?;
-            reader.get_mut().flush()?;
-            return Ok(false);
+            answered.truncate(usize::try_from(after).unwrap());
+            stays = false;
         }
         _ => {}
     }
     entry.answered = answered.len() as u64;
     state.record(entry, &response.line[1]);
-    response.write(reader.get_mut())?;
-    reader.get_mut().write_all(&answered)?;
-    Ok(true)
+    response.write(stream)?;
+    stream.write_all(&answered)?;
+    stream.flush()?;
+    Ok(stays)
 }
 
 fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, String)]) -> io::Result<()> {
