@@ -1,34 +1,31 @@
 //! Builds attributes of a flake by driving Nix (crates/drive), or with `nix build` if the driver
 //! doesn't support the arguments.
 
+mod record;
+mod settings;
+
 use super::Nix;
 use super::arguments::Arguments;
 use super::config::NixConfig;
 use super::evaluation::{Building, Evaluated, Evaluation, Files};
 use super::links;
-use super::programs::{self, Kept};
 use super::progress::Progress;
 use super::tree::{self, Tree};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use crateyard_drive::build_record::{self, BuildRecord, Image, Outcome, Span};
-use crateyard_drive::driver::{self, Driver, Report, Settings, Sharing};
+use crateyard_drive::driver::{self, Driver, Report};
 use crateyard_drive::durations::{self, Durations};
-use crateyard_drive::event::Event;
 use crateyard_drive::schedule::Order;
-use crateyard_drive::scratch;
-use crateyard_drive::serve::Launch;
-use crateyard_nix::{Closure, Store};
-use crateyard_terminal::{note, warning};
+use crateyard_nix::Closure;
+use crateyard_terminal::note;
 use crateyard_workspace::state::State;
+use settings::settings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The file in [`State`] that records the last build.
-const RECORD: &str = "build.json";
-/// The size limit for reading a record, in bytes. A thousand units take about a megabyte.
-const MAX_RECORD: u64 = 256 << 20;
+pub use record::record;
 
 /// The derivations that evaluation itself needs. Each one must be built before the next can be
 /// evaluated (nix/lib.nix).
@@ -323,72 +320,6 @@ impl<'a> Session<'a> {
         Err(failure(&report))
     }
 
-    /// Saves the measured times, the record and the bootstrap programs, even if the build failed or
-    /// was interrupted.
-    fn remember(&mut self) {
-        let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
-        for error in [saved.map_err(Into::into), self.write_record()]
-            .into_iter()
-            .filter_map(Result::err)
-        {
-            warning!("{error:#}");
-        }
-        if let Err(error) = self.keep_programs() {
-            note!("another store will need the bootstrap programs again: {error:#}");
-        }
-    }
-
-    /// Keeps the bootstrap programs that were built or came from a cache, so that no other store of
-    /// this user needs to build them.
-    fn keep_programs(&self) -> Result<()> {
-        let store = &self.driver.settings().launch.store;
-        let fetched = self.record.fetched.iter().map(|fetch| fetch.path.clone());
-        let mut paths: Vec<String> = fetched.filter(|path| programs::is_program(path)).collect();
-        let built = self.record.units.iter().filter(|unit| {
-            unit.outcome == Outcome::Built && programs::is_program(&unit.derivation)
-        });
-        for unit in built {
-            let outputs = store.derivation(&unit.derivation)?.outputs;
-            paths.extend(outputs.into_values().map(|output| output.path));
-        }
-        match paths.is_empty() {
-            true => Ok(()),
-            false => Kept::open()?.keep(store, paths.iter().map(String::as_str)),
-        }
-    }
-
-    /// Writes the record of the build. If there was nothing to do, keeps the last record.
-    fn write_record(&mut self) -> Result<()> {
-        if self.record.units.is_empty() && self.record.fetched.is_empty() {
-            return Ok(());
-        }
-        let units = &self.record.units;
-        let count = |outcome| units.iter().filter(|unit| unit.outcome == outcome).count();
-        let done = Event::Done {
-            built: count(Outcome::Built),
-            failed: count(Outcome::Failed),
-            skipped: count(Outcome::Skipped),
-            fetched: self.record.fetched.len(),
-            seconds: self.now(),
-        };
-        self.progress.show(&done);
-        self.record.seconds = self.now();
-        self.record.mark_critical();
-        if self.record.images.is_empty() {
-            // The build ended before it had seen all of them.
-            for (name, paths) in std::mem::take(&mut self.previous.derivations) {
-                self.record.derivations.entry(name).or_insert(paths);
-            }
-        }
-        let written = self.request.state.write(RECORD, &self.record.to_bytes());
-        written.with_context(|| {
-            format!(
-                "cannot write {}",
-                path_of_record(self.request.state).display()
-            )
-        })
-    }
-
     /// Makes links that protect the images from garbage collection. Another store keeps its own
     /// links.
     fn link(&self, paths: &[PathBuf]) -> Result<()> {
@@ -402,67 +333,6 @@ impl<'a> Session<'a> {
 
     fn now(&self) -> f64 {
         self.beginning.elapsed().as_secs_f64()
-    }
-}
-
-/// Returns the record of the last build, or `None` if there is none.
-///
-/// # Errors
-/// When it can't be read, or another version wrote it.
-pub fn record(state: &State) -> Result<Option<BuildRecord>> {
-    let path = path_of_record(state);
-    let read = state.read(RECORD, MAX_RECORD);
-    let read = read.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(read
-        .map(|text| BuildRecord::parse(&text, &path))
-        .transpose()?)
-}
-
-fn path_of_record(state: &State) -> PathBuf {
-    state.path().join(RECORD)
-}
-
-fn settings(request: &Request, config: &NixConfig, arguments: &Arguments) -> Settings {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let given = config.number("cores").filter(|&given| given != cores);
-    // Without a word of the user, Nix's setting is the number of cores.
-    let is_asked = arguments.options.iter().any(|(name, _)| name == "max-jobs");
-    let jobs = match config.number("max-jobs") {
-        Some(given) if is_asked || given != cores => given,
-        _ => overlapping(cores),
-    };
-    let is_direct = config.is_direct(request.nix.store.as_deref());
-    // The directories of a failed build that the user keeps must outlive Nix.
-    let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
-    Settings {
-        launch: Launch {
-            program: config.nix_store(),
-            store: Store::new(request.nix.store.clone()),
-            config: config.text.clone(),
-            arguments: arguments.for_nix(),
-            keep_failed: arguments.keep_failed,
-            is_direct,
-            memory: scratch::size(jobs).filter(|_| can_be_in_memory),
-            has_build_dir: config.knows_build_dir(),
-        },
-        jobs,
-        cores,
-        sharing: given.map_or(Sharing::Even, Sharing::Fixed),
-        order: request.order,
-        keep_going: request.keep_going || arguments.keep_going,
-        has_caches: config.has_caches(),
-    }
-}
-
-/// Returns the number of builds at once on this many cores.
-///
-/// There are more builds than cores if memory allows: while Nix prepares a build or registers its
-/// output, no core computes for it, and another build takes the time.
-fn overlapping(cores: usize) -> usize {
-    let more = cores + cores.div_ceil(4);
-    match scratch::has_room(more) {
-        true => more,
-        false => cores,
     }
 }
 

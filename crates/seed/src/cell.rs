@@ -4,47 +4,33 @@
 //! ended, because Nix takes the end of the builder's output for the end of the build. It passes on
 //! the program's exit status.
 
+mod environment;
+mod process;
+mod scratch;
+
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::convert::Infallible;
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
-use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
-    set_parent_process_death_signal, wait,
-};
+use rustix::process::{Signal, getpid};
 
 use crate::arguments::Cell;
 use crate::enter::{Bind, Namespaces, Plan, Source};
-use crate::error::{Error, explain, shown};
-use crate::files::{read_full, remove_tree, write_all};
+use crate::error::Error;
+use crate::files::{read_full, write_all};
 use crate::output;
-use crate::rooted::c_string;
 use crate::shared_memory::SharedMemory;
 use crate::sys::{self, Signals};
 use crate::trace::{Ended, Tracer};
 use crate::traced::{self, Traced};
+use environment::{variable, variables};
+use process::{FORWARDED, die_with, execute, forward, pipe, spawn, start_in, supervise};
+use scratch::Scratch;
 
 /// The place of the build's directory in the cell. Programs start there.
 const BUILD: &[u8] = b"/build";
-/// The variables that name the build's directory, for Nix and others.
-const BUILD_VARIABLES: [&[u8]; 6] = [
-    b"NIX_BUILD_TOP",
-    b"PWD",
-    b"TEMP",
-    b"TEMPDIR",
-    b"TMP",
-    b"TMPDIR",
-];
-/// The signals that the seed passes on to the program.
-const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
-
 /// The exit code of a program whose places in memory are full, and that asks for another run with
 /// them on disk (`EX_TEMPFAIL`).
 const MEMORY_IS_FULL: i32 = 75;
@@ -174,10 +160,6 @@ fn traced_once(
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::io("make a pipe", errno))
-}
-
 /// Returns the parts of the cell. `build` is the build's directory outside, if there is one.
 fn plan<'a>(
     options: &'a Cell,
@@ -211,295 +193,4 @@ fn plan<'a>(
         root: scratch.path.clone(),
         merged: scratch.path_of("merged"),
     })
-}
-
-/// Starts a child process that becomes the program.
-fn spawn(become_program: impl FnOnce() -> Result<Infallible, Error>) -> Result<Pid, Error> {
-    // SAFETY: the seed has one thread.
-    let child = unsafe { sys::fork() }
-        .map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))?;
-    if let Some(child) = child {
-        return Ok(child);
-    }
-    let Err(error) = become_program();
-    output::error(format!("seed: {error}\n").as_bytes());
-    sys::exit(error.exit_code())
-}
-
-/// Enters the directory in which the program starts.
-fn start_in(directory: &[u8]) -> Result<(), Error> {
-    chdir(directory).map_err(|errno| {
-        let reason = explain(errno);
-        Error::Cell(format!("cannot start in {}: {reason}", shown(directory)))
-    })
-}
-
-/// Lets the kernel kill this process when its parent, the seed, is killed. New namespaces reset
-/// this, so it comes after them.
-fn die_with(seed: Pid) -> Result<(), Error> {
-    let killed = |_| Error::Cell("the seed has been killed".into());
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(killed)?;
-    if getppid() == Some(seed) {
-        Ok(())
-    } else {
-        Err(killed(Errno::SRCH))
-    }
-}
-
-/// Waits for the program, and passes signals on to it. Returns its exit code.
-fn supervise(program: Pid, signals: Signals) -> i32 {
-    loop {
-        if forward(signals, program) {
-            if let Some(status) = reap(program) {
-                return exit_code(status);
-            }
-        }
-    }
-}
-
-/// Waits for a signal. Returns `true` if a child process has changed. Passes any other signal on to
-/// the program.
-fn forward(signals: Signals, program: Pid) -> bool {
-    let received = sys::wait(signals);
-    if received.signal == Signal::CHILD.as_raw() {
-        return true;
-    }
-    if received.by_process {
-        // A terminal sends its signals to the program as well.
-        let known = |signal: &Signal| signal.as_raw() == received.signal;
-        if let Some(signal) = FORWARDED.into_iter().find(known) {
-            let _ = kill_process(program, signal);
-        }
-    }
-    false
-}
-
-/// Reaps processes that have ended, until the program is among them. If the seed is process 1, as
-/// in Nix's sandbox, it also reaps processes whose parents have ended.
-fn reap(program: Pid) -> Option<WaitStatus> {
-    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
-        if ended == program {
-            return Some(status);
-        }
-    }
-    None
-}
-
-fn exit_code(status: WaitStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 125,
-    }
-}
-
-/// Executes the program. Looks for a name without a slash in `PATH`.
-fn execute(program: &[Vec<u8>], variables: &[CString]) -> Result<Infallible, Error> {
-    let arguments = program.iter().map(|argument| c_string(argument));
-    let arguments: Vec<CString> = arguments.collect::<Result<_, _>>().map_err(Error::Usage)?;
-    let name = &program[0];
-    if name.contains(&b'/') {
-        let errno = sys::execute(&arguments[0], &arguments, variables);
-        return Err(unexecutable(name, errno));
-    }
-    let mut entries = variables.iter().map(|entry| entry.as_bytes());
-    let Some(path) = entries.find_map(|entry| entry.strip_prefix(b"PATH=")) else {
-        return Err(Error::NotFound(format!(
-            "{} cannot be looked for: the cell's environment has no PATH (use --env)",
-            shown(name)
-        )));
-    };
-    let mut refused = None;
-    let directories = path.split(|&byte| byte == b':');
-    for directory in directories.filter(|directory| !directory.is_empty()) {
-        let candidate = [directory, name].join(&b'/');
-        let errno = match c_string(&candidate) {
-            Ok(candidate) => sys::execute(&candidate, &arguments, variables),
-            Err(_) => Errno::NOENT,
-        };
-        if !matches!(errno, Errno::NOENT | Errno::NOTDIR) {
-            refused.get_or_insert_with(|| unexecutable(&candidate, errno));
-        }
-    }
-    let path = String::from_utf8_lossy(path);
-    Err(refused
-        .unwrap_or_else(|| Error::NotFound(format!("{} is not in PATH={path}", shown(name)))))
-}
-
-fn unexecutable(path: &[u8], errno: Errno) -> Error {
-    let exists = c_string(path).is_ok_and(|path| rustix::fs::stat(&path).is_ok());
-    match errno {
-        Errno::NOENT | Errno::NOTDIR if !exists => {
-            Error::NotFound(format!("{} is not in the cell", shown(path)))
-        }
-        Errno::NOENT => Error::NotFound(format!(
-            "{} needs an interpreter that is not in the cell",
-            shown(path)
-        )),
-        _ => Error::NotExecutable(format!(
-            "cannot execute {}: {}",
-            shown(path),
-            explain(errno)
-        )),
-    }
-}
-
-/// Returns the program's environment. Variables that name the build's directory outside name the
-/// one inside.
-fn variables(
-    options: &Cell,
-    outer: Vec<Vec<u8>>,
-    build: Option<&[u8]>,
-) -> Result<Vec<CString>, Error> {
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    if !options.clear_environment {
-        all.extend(outer.into_iter().map(|entry| match build {
-            Some(build) => inside(entry, build),
-            None => entry,
-        }));
-    }
-    for (name, value) in &options.variables {
-        all.retain(|entry| {
-            entry
-                .strip_prefix(name.as_slice())
-                .is_none_or(|rest| !rest.starts_with(b"="))
-        });
-        all.push([name.as_slice(), value].join(&b'='));
-    }
-    all.iter()
-        .map(|entry| c_string(entry).map_err(Error::Usage))
-        .collect()
-}
-
-fn inside(entry: Vec<u8>, build: &[u8]) -> Vec<u8> {
-    for name in BUILD_VARIABLES {
-        let value = entry
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix(b"="));
-        if let Some(rest) = value.and_then(|value| value.strip_prefix(build)) {
-            if rest.is_empty() || rest[0] == b'/' {
-                return [name, b"=", BUILD, rest].concat();
-            }
-        }
-    }
-    entry
-}
-
-fn variable<'a>(environment: &'a [Vec<u8>], name: &[u8]) -> Option<&'a [u8]> {
-    environment
-        .iter()
-        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
-        .filter(|value| value.starts_with(b"/"))
-}
-
-/// The directory outside with the files of one cell.
-struct Scratch {
-    path: Vec<u8>,
-    /// Whether the seed has to remove it with everything in it.
-    own: bool,
-}
-
-impl Scratch {
-    fn make(environment: &[Vec<u8>], own: bool) -> Result<Self, Error> {
-        let parent = [&b"NIX_BUILD_TOP"[..], b"TMPDIR"]
-            .iter()
-            .find_map(|name| variable(environment, name));
-        let parent = parent.unwrap_or(b"/tmp");
-        let name = format!(".cell-{}", getpid().as_raw_nonzero());
-        // A killed seed may have left a directory of the same name.
-        for attempt in 0..100 {
-            let suffix = if attempt == 0 {
-                String::new()
-            } else {
-                format!(".{attempt}")
-            };
-            let path = [parent, b"/", name.as_bytes(), suffix.as_bytes()].concat();
-            match mkdir(path.as_slice(), Mode::from_raw_mode(0o700)) {
-                Ok(()) => return Ok(Self { path, own }),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Error::io(format!("make {}", shown(&path)), errno)),
-            }
-        }
-        Err(Error::io(
-            format!("make a directory in {}", shown(parent)),
-            Errno::EXIST,
-        ))
-    }
-
-    fn path_of(&self, name: &str) -> Vec<u8> {
-        [&self.path, name.as_bytes()].join(&b'/')
-    }
-
-    fn directory(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let path = self.path_of(name);
-        mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
-            .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
-        Ok(path)
-    }
-
-    /// Removes empty directories. In a directory of Nix it leaves the rest to Nix, which can be
-    /// told to keep it.
-    fn remove(self) {
-        if self.own {
-            return remove_tree(CWD, &self.path);
-        }
-        for path in [
-            self.path_of("merged"),
-            self.path_of("traced"),
-            self.path_of("again"),
-            self.path,
-        ] {
-            let _ = unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(options: &Cell, outer: &[&str], build: Option<&str>) -> Vec<String> {
-        let outer = outer
-            .iter()
-            .map(|entry| entry.as_bytes().to_vec())
-            .collect();
-        let variables = variables(options, outer, build.map(str::as_bytes)).unwrap();
-        variables
-            .into_iter()
-            .map(|entry| entry.into_string().unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn variables_that_name_the_builds_directory_name_the_one_inside() {
-        let outer = [
-            "TMPDIR=/tmp/nix-1/x",
-            "TMP=/tmp/nix-12",
-            "HOME=/tmp/nix-1",
-            "NIX_BUILD_TOP=/tmp/nix-1",
-        ];
-        assert_eq!(
-            with(&Cell::default(), &outer, Some("/tmp/nix-1")),
-            [
-                "TMPDIR=/build/x",
-                "TMP=/tmp/nix-12",
-                "HOME=/tmp/nix-1",
-                "NIX_BUILD_TOP=/build"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_given_variable_wins() {
-        let given = Cell {
-            variables: vec![(b"A".into(), b"2".into())],
-            ..Cell::default()
-        };
-        assert_eq!(with(&given, &["A=1", "AB=1"], None), ["AB=1", "A=2"]);
-        let cleared = Cell {
-            clear_environment: true,
-            ..given
-        };
-        assert_eq!(with(&cleared, &["A=1", "AB=1"], None), ["A=2"]);
-    }
 }

@@ -3,16 +3,18 @@
 //! A Nix store cannot hold owners, set-id bits, devices and times, so these are left out.
 //! Maintainer scripts do not run. The caller gives their effects as additions.
 
+mod additions;
+mod same;
+
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, fchmod, linkat, mkdirat, openat, readlinkat, statat,
-    symlinkat, unlinkat,
+    symlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::umask;
@@ -20,13 +22,13 @@ use rustix::process::umask;
 use crate::arguments::{Addition, Unpack};
 use crate::deb;
 use crate::error::{Error, explain, shown};
-use crate::files::{Mapped, names, open_directory, read_full, write_all};
+use crate::files::{Mapped, names, open_directory, write_all};
 use crate::rooted::{Missing, Root, Unresolved, c_string, split};
 use crate::tar::{Entry, Kind, Reader};
+use same::{same_contents, same_file};
 
 /// The links at the top into `usr`: Debian's merged layout.
 const MERGED: [&[u8]; 6] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"];
-const CERTIFICATES: &[u8] = b"usr/share/ca-certificates";
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 /// The bits of a mode that a package may set.
 const KEPT_MODE: u32 = 0o1777;
@@ -280,96 +282,6 @@ impl Unpacker {
         }
     }
 
-    fn add(&mut self, addition: &Addition) -> Result<(), Error> {
-        match addition {
-            Addition::Directory { path } => self
-                .root
-                .directory(path, Missing::Make(DIRECTORY_MODE))
-                .map(drop)
-                .map_err(|problem| {
-                    Error::Usage(format!("--mkdir {}: {}", shown(path), problem.reason))
-                }),
-            Addition::Symlink { path, target } => {
-                let target = c_string(target).map_err(Error::Usage)?;
-                let (parent, name) = self.cleared("--symlink", path)?;
-                symlinkat(&target, &parent, &name)
-                    .map_err(|errno| Error::io(format!("make {}", shown(path)), errno))
-            }
-            Addition::Text { path, content } => {
-                self.write("--text", path, |file| write_all(file, content))
-            }
-        }
-    }
-
-    /// Clears the place of an addition. Returns its directory and its name there.
-    fn cleared(&self, option: &str, path: &[u8]) -> Result<(OwnedFd, CString), Error> {
-        let (parent, name) = self
-            .root
-            .parent(path, Missing::Make(DIRECTORY_MODE))
-            .map_err(|problem| {
-                Error::Usage(format!("{option} {}: {}", shown(path), problem.reason))
-            })?;
-        match unlinkat(&parent, &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok((parent, name)),
-            Err(errno) => Err(Error::io(format!("replace {}", shown(path)), errno)),
-        }
-    }
-
-    fn write(
-        &self,
-        option: &str,
-        path: &[u8],
-        content: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
-    ) -> Result<(), Error> {
-        let (parent, name) = self.cleared(option, path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        openat(&parent, &name, flags, Mode::from_raw_mode(0o644))
-            .and_then(|file| content(&file))
-            .map_err(|errno| Error::io(format!("write {}", shown(path)), errno))
-    }
-
-    /// Puts all certificates into one file, as `update-ca-certificates` does.
-    fn ca_certificates(&self, path: &[u8]) -> Result<(), Error> {
-        let failed = |errno| Error::io(format!("read {}", shown(CERTIFICATES)), errno);
-        let directory = self
-            .root
-            .directory(CERTIFICATES, Missing::Fail)
-            .map_err(|_| {
-                Error::Usage(format!(
-                    "--ca-certificates: there is no {}: is the package ca-certificates among the \
-                     packages?",
-                    shown(CERTIFICATES)
-                ))
-            })?;
-        let mut certificates = Vec::new();
-        find(&directory, b"", &mut certificates).map_err(failed)?;
-        certificates.sort_unstable();
-        self.write("--ca-certificates", path, |bundle| {
-            let mut buffer = vec![0; BUFFER];
-            for certificate in &certificates {
-                let file = openat(
-                    &directory,
-                    certificate.as_slice(),
-                    OFlags::RDONLY | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )?;
-                let mut last = b'\n';
-                loop {
-                    let size = read_full(&file, &mut buffer)?;
-                    let Some(&end) = buffer[..size].last() else {
-                        break;
-                    };
-                    write_all(bundle, &buffer[..size])?;
-                    last = end;
-                }
-                if last != b'\n' {
-                    write_all(bundle, b"\n")?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     fn restore_modes(&self) -> Result<(), Error> {
         for (path, mode) in self.closed.iter().rev() {
             let (parent, name) = self
@@ -428,67 +340,6 @@ fn normalized(path: &[u8]) -> Result<Vec<u8>, String> {
 
 fn kept(mode: u32) -> Mode {
     Mode::from_raw_mode((mode & KEPT_MODE) as rustix::fs::RawMode)
-}
-
-/// Whether the existing file has the contents that the archive has for it.
-fn same_file(parent: &OwnedFd, name: &CString, archive: &mut Reader<'_>) -> Result<bool, Problem> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(present) = openat(parent, name, flags, Mode::empty()) else {
-        return Ok(false);
-    };
-    let mut buffer = vec![0; BUFFER];
-    while let Some(mut piece) = archive.data()? {
-        while !piece.is_empty() {
-            let size = piece.len().min(BUFFER);
-            match read_full(&present, &mut buffer[..size]) {
-                Ok(read) if read == size && buffer[..size] == piece[..size] => {
-                    piece = &piece[size..]
-                }
-                _ => return Ok(false),
-            }
-        }
-    }
-    Ok(read_full(&present, &mut buffer[..1]) == Ok(0))
-}
-
-/// Whether two files have the same contents.
-fn same_contents(one: (&OwnedFd, &CString), other: (&OwnedFd, &CString)) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open =
-        |(directory, name): (&OwnedFd, &CString)| openat(directory, name, flags, Mode::empty());
-    let (Ok(one), Ok(other)) = (open(one), open(other)) else {
-        return false;
-    };
-    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
-    loop {
-        match (read_full(&one, &mut left), read_full(&other, &mut right)) {
-            (Ok(one), Ok(other)) if left[..one] == right[..other] => {
-                if one < BUFFER {
-                    return true;
-                }
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// Finds certificates below a directory. Their paths are relative to it.
-fn find(directory: &OwnedFd, prefix: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
-    let here: &[u8] = if prefix.is_empty() { b"." } else { prefix };
-    for name in names(open_directory(rustix::fd::AsFd::as_fd(directory), here)?)? {
-        let path = if prefix.is_empty() {
-            name
-        } else {
-            [prefix, &name].join(&b'/')
-        };
-        let status = statat(directory, path.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::Directory => find(directory, &path, found)?,
-            FileType::RegularFile if path.ends_with(b".crt") => found.push(path),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn unusable(path: &[u8], problem: Unresolved) -> Problem {

@@ -3,17 +3,15 @@
 //! The view resolves paths component by component, as the kernel would in the cell. The result is a
 //! path outside without links on the way, which the kernel can follow to nothing else.
 
+mod process;
+mod shadow;
+
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::vec::Vec;
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, lstat, mkdir, openat, readlinkat, symlink,
-    utimensat,
-};
+use rustix::fs::{CWD, FileType, lstat, readlinkat};
 use rustix::io::Errno;
 
-use crate::files::{names, open_directory};
 use crate::rooted::MAX_LINKS;
 
 /// A directory or file from outside, at a path of the cell.
@@ -84,36 +82,6 @@ impl View {
     /// Shows the file or directory `host` outside at the path `guest`, which has no links.
     pub(crate) fn mount(&mut self, guest: Vec<u8>, host: Vec<u8>) {
         self.mounts.push(Mount { guest, host });
-    }
-
-    /// Fills the top of the cell with the roots' entries, except those that come from elsewhere.
-    ///
-    /// # Errors
-    /// The errors of the system.
-    pub(crate) fn fill_top(&mut self, without: &[&[u8]]) -> Result<(), Errno> {
-        for root in self.roots.clone() {
-            self.copy_names(&root, b"", without)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a directory in the part of the cell that no root holds.
-    ///
-    /// # Errors
-    /// The errors of the system.
-    pub(crate) fn make_directory(&self, guest: &[u8]) -> Result<(), Errno> {
-        let mut path = self.shadow.clone();
-        for name in guest
-            .split(|&byte| byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
-            path = join(&path, name);
-            match mkdir(path.as_slice(), Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
     }
 
     /// Returns the path in the cell of a path outside. Returns the same path if the cell does not
@@ -272,53 +240,6 @@ impl View {
         }
     }
 
-    /// Resolves links in `/proc` that mean something else to this process than to the one that
-    /// asks.
-    fn of_process(
-        &self,
-        asker: &Asker<'_>,
-        rest: &[u8],
-        is_last: bool,
-    ) -> Result<Option<Target>, Errno> {
-        let names: Vec<&[u8]> = rest.split(|&byte| byte == b'/').skip(1).collect();
-        let link = |target: Vec<u8>| Ok(Some(Target::Link(target)));
-        match names.as_slice() {
-            [b"self"] => return link(format!("/proc/{}", (asker.process)()).into_bytes()),
-            [b"thread-self"] => {
-                let target = format!("/proc/{}/task/{}", (asker.process)(), asker.task);
-                return link(target.into_bytes());
-            }
-            _ => {}
-        }
-        // The links of a thread are the same as those of its process.
-        let names = match names.as_slice() {
-            [process, b"task", _, rest @ ..] if !rest.is_empty() => [&[*process], rest].concat(),
-            _ => names,
-        };
-        let [process, kind, ..] = names.as_slice() else {
-            return Ok(None);
-        };
-        let Some(process) = number(process) else {
-            return Ok(None);
-        };
-        match (*kind, names.len()) {
-            (b"exe", 2) => (asker.program)(process).map_or(Ok(None), link),
-            (b"root", 2) => link(b"/".to_vec()),
-            (b"cwd", 2) | (b"fd", 3) => {
-                let host = [b"/proc", rest].concat();
-                if is_last && *kind == b"fd" {
-                    // Leave it to the kernel, because the file may have no path.
-                    return Ok(Some(Target::Open(host)));
-                }
-                match readlinkat(CWD, host.as_slice(), Vec::new()) {
-                    Ok(target) => link(self.inside(target.as_bytes())),
-                    Err(errno) => Err(errno),
-                }
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// Returns the path of the mount that holds a path without links. Each entry at the top of a
     /// root is a mount of its own, as in a cell of namespaces.
     pub(crate) fn mount_of<'a>(&'a self, guest: &'a [u8]) -> &'a [u8] {
@@ -362,64 +283,6 @@ impl View {
         self.known.insert(guest.to_vec(), known.clone());
         known
     }
-
-    fn is_union(&self, guest: &[u8]) -> bool {
-        let directories = self.roots.iter().filter(|root| {
-            let path = join_path(root, guest);
-            lstat(path.as_slice())
-                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
-        });
-        directories.take(2).count() == 2
-    }
-
-    /// Makes the union of a directory of several roots, if it does not exist yet. The union has the
-    /// names and their kinds.
-    fn union(&mut self, guest: &[u8]) -> Result<Vec<u8>, Errno> {
-        let union = join_path(&self.shadow, guest);
-        let of_roots = self.of_roots(guest);
-        if self.known.contains_key(&marker(guest)) {
-            return Ok(union);
-        }
-        self.make_directory(guest)?;
-        for root in self.roots.clone() {
-            if kind(&join_path(&root, guest)).is_some_and(|kind| matches!(kind, Kind::Directory)) {
-                self.copy_names(&root, guest, &[])?;
-            }
-        }
-        self.known.insert(marker(guest), of_roots);
-        let time = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
-        let _ = utimensat(CWD, union.as_slice(), &times, AtFlags::empty());
-        Ok(union)
-    }
-
-    /// Puts the names of a root's directory into the shadow, each with an entry of the same kind.
-    fn copy_names(&self, root: &[u8], guest: &[u8], without: &[&[u8]]) -> Result<(), Errno> {
-        let from = join_path(root, guest);
-        let to = join_path(&self.shadow, guest);
-        for name in names(open_directory(CWD, from.as_slice())?)? {
-            if without.contains(&name.as_slice()) {
-                continue;
-            }
-            let path = join(&to, &name);
-            let made = match kind(&join(&from, &name)) {
-                Some(Kind::Link(target)) => symlink(target.as_slice(), path.as_slice()),
-                Some(Kind::Directory) => mkdir(path.as_slice(), Mode::from_raw_mode(0o755)),
-                _ => empty_file(&path),
-            };
-            match made {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
 }
 
 enum Target {
@@ -445,17 +308,6 @@ fn kind(host: &[u8]) -> Option<Kind> {
         FileType::Directory => Kind::Directory,
         _ => Kind::Other,
     })
-}
-
-fn empty_file(path: &[u8]) -> Result<(), Errno> {
-    use rustix::fs::OFlags;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map(drop)
-}
-
-/// Returns the key that marks a directory whose union exists. No path has a zero byte.
-fn marker(guest: &[u8]) -> Vec<u8> {
-    [guest, b"\0"].concat()
 }
 
 /// Returns the rest of a path below a directory. It is empty for the directory itself.
@@ -494,8 +346,4 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 /// Joins a directory outside and a path of the cell, which is empty or begins with a slash.
 fn join_path(directory: &[u8], guest: &[u8]) -> Vec<u8> {
     [directory, guest].concat()
-}
-
-fn number(name: &[u8]) -> Option<i32> {
-    core::str::from_utf8(name).ok()?.parse().ok()
 }

@@ -5,7 +5,8 @@ use std::io::Read;
 
 use crateyard_oci::tar;
 
-use super::{drain, package_path, unique};
+use super::unpack::drain;
+use super::{package_path, unique};
 use crate::deb::Deb;
 use crate::layer::plain::file_node;
 use crate::layer::tree::{Content, Tree, image_path};
