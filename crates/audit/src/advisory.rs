@@ -135,7 +135,7 @@ impl Advisory {
     }
 
     /// The functions that have the fault in this version.
-    pub fn functions_in(&self, version: &Version) -> Vec<String> {
+    pub(crate) fn functions_in(&self, version: &Version) -> Vec<String> {
         let has = |ranges: &[VersionReq]| ranges.iter().any(|it| range::contains(it, version));
         let found = self.functions.iter().filter(|(_, ranges)| has(ranges));
         found.map(|(path, _)| path.clone()).collect()

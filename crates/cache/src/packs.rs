@@ -28,11 +28,11 @@ use crate::error::{Error, Result};
 use crateyard_nix::{NarInfo, PublicKey};
 
 /// The artifact type of the cache.
-pub const ARTIFACT_TYPE: &str = "application/vnd.crateyard.cache.v1";
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.crateyard.cache.v1";
 /// The index's media type.
-pub const INDEX_TYPE: &str = "application/vnd.crateyard.cache.index.v1+json";
+pub(crate) const INDEX_TYPE: &str = "application/vnd.crateyard.cache.index.v1+json";
 /// A pack's media type.
-pub const PACK_TYPE: &str = "application/vnd.crateyard.cache.pack.v1.tar";
+pub(crate) const PACK_TYPE: &str = "application/vnd.crateyard.cache.pack.v1.tar";
 
 /// The size limit of an index, in bytes.
 const MAX_INDEX: usize = 256 << 20;

@@ -45,7 +45,7 @@ impl Retention {
     }
 
     /// Whether something that was written at that time is still young.
-    pub fn is_young(&self, written: SystemTime) -> bool {
+    pub(crate) fn is_young(&self, written: SystemTime) -> bool {
         written.elapsed().is_ok_and(|age| age < self.grace)
     }
 }

@@ -140,7 +140,7 @@ impl Relation {
 
     /// Reads a package that a set names: a relation that may also name an archive, `nginx@vendor`,
     /// `nginx:arm64@vendor (>= 1.26)`.
-    pub fn parse_root(text: &str) -> Result<Self, RelationError> {
+    pub(crate) fn parse_root(text: &str) -> Result<Self, RelationError> {
         let head = text.split('(').next().unwrap_or_default();
         let Some((name, source)) = head.split_once('@') else {
             return Relation::parse(text);
@@ -237,7 +237,7 @@ impl fmt::Display for Relation {
 }
 
 /// Formats alternatives as in a field: `a | b`.
-pub fn display_alternatives(alternatives: &[Relation]) -> String {
+pub(crate) fn display_alternatives(alternatives: &[Relation]) -> String {
     let texts: Vec<String> = alternatives.iter().map(Relation::to_string).collect();
     texts.join(" | ")
 }

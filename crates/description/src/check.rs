@@ -147,7 +147,7 @@ pub fn is_reserved(name: &str) -> bool {
 
 impl Description {
     /// Returns all accounts, the built-in ones first.
-    pub fn all_users(&self) -> Vec<User> {
+    pub(crate) fn all_users(&self) -> Vec<User> {
         let own = self.users.iter().map(|user| user.get_ref().clone());
         built_in_users().into_iter().chain(own).collect()
     }

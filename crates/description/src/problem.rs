@@ -122,7 +122,7 @@ impl Problem {
     }
 
     /// Adds advice on what to do next, if there is any.
-    pub fn maybe_help(mut self, help: Option<String>) -> Problem {
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Problem {
         self.help = help.or(self.help);
         self
     }
@@ -134,7 +134,7 @@ impl Problem {
     }
 
     /// Adds a fact and the place of `source` that shows it.
-    pub fn note_at(self, source: &Source, span: Range<usize>, note: &str) -> Problem {
+    pub(crate) fn note_at(self, source: &Source, span: Range<usize>, note: &str) -> Problem {
         let place = source.place(span);
         self.note(format!(
             "{note} at {}:{}:{}",

@@ -4,7 +4,7 @@ use crateyard_nix::Derivation;
 use crateyard_unit::{Action, TargetKind, Unit};
 
 /// Returns the kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
-pub fn of_derivation(derivation: &Derivation) -> &'static str {
+pub(crate) fn of_derivation(derivation: &Derivation) -> &'static str {
     if derivation.is_download() {
         return "download";
     }
@@ -12,7 +12,7 @@ pub fn of_derivation(derivation: &Derivation) -> &'static str {
 }
 
 /// Whether it is a unit that runs a build script.
-pub fn is_script_run(derivation: &Derivation) -> bool {
+pub(crate) fn is_script_run(derivation: &Derivation) -> bool {
     let unit = unit_of(derivation);
     unit.is_some_and(|unit| matches!(unit.action, Action::RunBuildScript { .. }))
 }

@@ -194,7 +194,7 @@ fn improved(
 }
 
 /// Makes a recipe take metadata from a library that already exists.
-pub fn take_from(recipe: &mut Recipe, library: &Node) {
+pub(crate) fn take_from(recipe: &mut Recipe, library: &Node) {
     for output in library.outputs() {
         recipe.inputs.push(output.to_owned());
         recipe.derivation.env.insert(WHOLE.into(), output.into());

@@ -159,7 +159,7 @@ impl Queue {
     }
 
     /// Returns the ready tasks, the next one first.
-    pub fn ready_tasks(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn ready_tasks(&self) -> impl Iterator<Item = usize> {
         self.ready.iter().map(|rank| rank.task)
     }
 

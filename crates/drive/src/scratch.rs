@@ -60,7 +60,7 @@ fn available() -> Option<u64> {
 
 /// Makes a process of Nix put its builders' directories in memory. If that is impossible, starting
 /// the process fails.
-pub fn use_memory(command: &mut Command, size: u64, has_setting: bool) {
+pub(crate) fn use_memory(command: &mut Command, size: u64, has_setting: bool) {
     command.env("TMPDIR", PLACE);
     if has_setting {
         command.args(["--option", "build-dir", PLACE]);

@@ -170,7 +170,7 @@ impl Server {
     ///
     /// # Errors
     /// Fails if the process does not answer.
-    pub fn valid_paths<'a>(
+    pub(crate) fn valid_paths<'a>(
         &mut self,
         paths: impl IntoIterator<Item = &'a str>,
         substitute: bool,

@@ -101,7 +101,7 @@ impl Kept {
     ///
     /// # Errors
     /// When the file system fails.
-    pub fn link_layout(&self, name: &str, image: &Path) -> Result<()> {
+    pub(crate) fn link_layout(&self, name: &str, image: &Path) -> Result<()> {
         self.replace_link(&self.open(LAYOUTS)?, name, image)
     }
 
@@ -156,7 +156,7 @@ impl Kept {
     }
 
     /// Removes layers that have not been used for a week.
-    pub fn remove_old_layers(&self) {
+    pub(crate) fn remove_old_layers(&self) {
         let Ok(layers) = self.open(LAYERS) else {
             return;
         };

@@ -89,7 +89,7 @@ impl NixConfig {
     }
 
     /// Whether Nix has other machines to build on.
-    pub fn has_builders(&self) -> bool {
+    pub(crate) fn has_builders(&self) -> bool {
         let value = self.get("builders");
         match value.strip_prefix('@') {
             None => !value.is_empty(),
@@ -107,7 +107,7 @@ impl NixConfig {
     }
 
     /// Whether Nix has a setting for the builders' directory.
-    pub fn knows_build_dir(&self) -> bool {
+    pub(crate) fn knows_build_dir(&self) -> bool {
         self.settings.contains_key(BUILD_DIR)
     }
 

@@ -19,7 +19,7 @@ use crateyard_oci::media_type;
 pub use crateyard_spec::{Compression, CompressionAlgorithm};
 
 /// Returns the media type of a layer with this compression.
-pub fn layer_media_type(algorithm: CompressionAlgorithm) -> &'static str {
+pub(crate) fn layer_media_type(algorithm: CompressionAlgorithm) -> &'static str {
     match algorithm {
         CompressionAlgorithm::Gzip => media_type::LAYER_GZIP,
         CompressionAlgorithm::Zstd => media_type::LAYER_ZSTD,

@@ -93,7 +93,7 @@ impl Deb {
     /// Returns the part before the dot in the names of the package's files in `/var/lib/dpkg/info`.
     /// Packages that can be installed for several architectures at once have their architecture in
     /// it.
-    pub fn info_name(&self) -> String {
+    pub(crate) fn info_name(&self) -> String {
         if self.multi_arch_same {
             format!("{}:{}", self.package.name, self.package.arch)
         } else {

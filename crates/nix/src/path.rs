@@ -36,11 +36,6 @@ impl StorePath {
     pub fn name(&self) -> &str {
         &self.base[HASH + 1..]
     }
-
-    /// Whether it is a derivation.
-    pub fn is_derivation(&self) -> bool {
-        self.base.ends_with(".drv")
-    }
 }
 
 /// Returns the name in a path: `NAME` for `/nix/store/HASH-NAME.drv`. Also accepts an output's path

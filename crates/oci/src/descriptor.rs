@@ -14,7 +14,7 @@ pub mod annotation {
     /// The full name under which containerd imports a manifest of an archive.
     pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
     /// buildx's type of a manifest that is not an image.
-    pub const DOCKER_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+    pub(crate) const DOCKER_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 }
 
 /// Annotations or labels: keys and values are texts, sorted by key.

@@ -73,7 +73,7 @@ impl Digest {
     }
 
     /// Computes the digest of some bytes with this digest's hash function.
-    pub fn of_same_kind(&self, bytes: &[u8]) -> Digest {
+    pub(crate) fn of_same_kind(&self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()

@@ -220,15 +220,6 @@ impl Layout {
         }
     }
 
-    /// Returns the file of a blob if blobs are files of their own, for callers that send or link
-    /// it.
-    pub fn blob_file(&self, digest: &Digest) -> Option<PathBuf> {
-        match &self.store {
-            Store::Directory(_) => Some(self.path.join(digest.blob_path())),
-            Store::Tarball(_) | Store::Docker(_) => None,
-        }
-    }
-
     /// Returns the names of all files in the directories of blobs, by path in the layout. Files
     /// that no descriptor leads to are among them.
     ///

@@ -247,7 +247,7 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 /// Returns `localhost` for `localhost:5000` and `[::1]` for `[::1]:5000`.
-pub fn host_without_port(host: &str) -> &str {
+pub(crate) fn host_without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,

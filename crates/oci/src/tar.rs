@@ -11,7 +11,7 @@ mod reader;
 mod writer;
 
 pub use reader::{Entry, Reader, TarError};
-pub use writer::{Header, Writer, end_length, entry_length};
+pub use writer::{Header, Writer, entry_length};
 
 /// The size of a header. Content is padded to a multiple of it.
 pub const BLOCK: usize = 512;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The directory of the stand-ins, for variables that name one of them.
-pub const STAND_INS: &str = "/cargo/stand-ins";
+pub(crate) const STAND_INS: &str = "/cargo/stand-ins";
 /// The program that all stand-ins link to.
 const STAND_IN: &str = "/cargo/stand-in";
 const HOME: &str = "/cargo/home";

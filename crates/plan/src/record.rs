@@ -46,7 +46,7 @@ impl Record {
     ///
     /// # Errors
     /// Fails if an argument or a variable is not UTF-8.
-    pub fn of_this_process() -> Result<Self> {
+    pub(crate) fn of_this_process() -> Result<Self> {
         let argv = std::env::args_os()
             .map(|arg| {
                 arg.into_string()
@@ -74,7 +74,7 @@ impl Record {
     ///
     /// # Errors
     /// Fails if a record can't be read.
-    pub fn load_all(directory: &Path) -> Result<Vec<Self>> {
+    pub(crate) fn load_all(directory: &Path) -> Result<Vec<Self>> {
         let mut records = Vec::new();
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();

@@ -15,7 +15,7 @@ pub const TOOLS: [&str; 3] = ["rustc", "rustdoc", "clippy-driver"];
 
 /// The key under which a build script's stand-in passes its `OUT_DIR` to the build scripts of
 /// dependent packages. Cargo hands it on as `DEP_<LINKS>_<KEY>`.
-pub const METADATA_KEY: &str = "CRATEYARD_OUT_DIR";
+pub(crate) const METADATA_KEY: &str = "CRATEYARD_OUT_DIR";
 
 /// Plays the program that this process was started as.
 ///

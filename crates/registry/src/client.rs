@@ -102,7 +102,7 @@ pub struct Environment {
 
 impl Environment {
     /// Reads the variables of this process.
-    pub fn from_process() -> Environment {
+    pub(crate) fn from_process() -> Environment {
         let path = |name| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())

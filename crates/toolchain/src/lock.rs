@@ -26,7 +26,7 @@ pub const FILE: &str = "toolchain.lock";
 pub const COMPILING: [&str; 2] = ["cargo", "rustc"];
 
 /// Components for checks.
-pub const CHECKING: [&str; 2] = ["clippy", "rustfmt"];
+pub(crate) const CHECKING: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Rust's standard library, one for each target.
 pub const STD: &str = "rust-std";

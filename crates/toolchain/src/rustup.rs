@@ -28,7 +28,7 @@ impl Installed {
     }
 
     /// Finds the toolchains in a directory; see [`Installed::all`].
-    pub fn all_in(directory: &Path) -> Vec<Self> {
+    pub(crate) fn all_in(directory: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
         };

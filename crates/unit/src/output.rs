@@ -69,7 +69,7 @@ enum Reach {
 ///
 /// # Errors
 /// When it is no library's output, or a file can't be copied.
-pub fn take_metadata(whole: &Path, root: &Path) -> Result<()> {
+pub(crate) fn take_metadata(whole: &Path, root: &Path) -> Result<()> {
     std::fs::create_dir_all(root)?;
     for name in [PLACEMENT, CLOSURE] {
         std::fs::copy(whole.join(name), root.join(name))?;
@@ -149,7 +149,7 @@ impl Output {
     }
 
     /// Whether other units use this output.
-    pub fn is_for_units(&self) -> bool {
+    pub(crate) fn is_for_units(&self) -> bool {
         self.closure.is_some()
     }
 

@@ -175,7 +175,7 @@ impl UnitInput {
     }
 
     /// Returns the other settings that the unit is compiled with (`--cfg`).
-    pub fn other_settings(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn other_settings(&self) -> impl Iterator<Item = &str> {
         let others = self.settings.iter().filter(|it| feature(it).is_none());
         others.map(String::as_str)
     }

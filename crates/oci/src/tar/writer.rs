@@ -81,11 +81,6 @@ pub fn entry_length(header: &Header<'_>) -> u64 {
     header_bytes(header).len() as u64 + header.size + padding(header.size)
 }
 
-/// Returns the number of bytes that the end of an archive takes.
-pub fn end_length() -> u64 {
-    2 * BLOCK as u64
-}
-
 fn header_bytes(header: &Header<'_>) -> Vec<u8> {
     let path = with_slash(header);
     let name = split_name(&path);

@@ -106,7 +106,7 @@ impl Repository {
     ///
     /// # Errors
     /// Fails if the registry refuses or cannot be reached.
-    pub async fn add_referrers(
+    pub(crate) async fn add_referrers(
         &self,
         subject: &Digest,
         referrers: &[Descriptor],
