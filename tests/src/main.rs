@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod affected;
 mod aptsources;
+mod arm64;
 mod bootstrap;
 mod cache;
 mod calls;
@@ -70,8 +71,9 @@ fn main() -> ExitCode {
     let cores = available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(2 * cores);
     // Those that take longest come first, so that none of them runs alone at the end.
-    let trials: Vec<Trial> = affected::trials()
+    let trials: Vec<Trial> = arm64::trials()
         .into_iter()
+        .chain(affected::trials())
         .chain(flake::trials())
         .chain(privileges::trials())
         .chain(cache::trials())

@@ -43,7 +43,7 @@ fn both_run() -> Result<()> {
     Ok(())
 }
 
-fn run(index: &Path, architecture: &str, runner: Option<&str>) -> Result<String> {
+pub fn run(index: &Path, architecture: &str, runner: Option<&str>) -> Result<String> {
     let layout = tempfile::tempdir()?;
     duct::cmd!(
         "skopeo",
