@@ -6,7 +6,7 @@ set -eu
 export PATH=/usr/bin LANG=C.UTF-8
 
 fail() {
-    printf 'error: %s in images.toml: %s\n' "$place" "$1" >&2
+    printf 'error: %s in images.toml: %s\n' "$place" "$*" >&2
     exit 1
 }
 
