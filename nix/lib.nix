@@ -339,12 +339,12 @@ let
           );
         }) (builtins.attrNames systems)
       );
-      own = builtins.intersectAttrs (builtins.listToAttrs (
+      own = builtins.listToAttrs (
         map (name: {
           inherit name;
-          value = null;
+          value = made.${name};
         }) buildSystems
-      )) made;
+      );
       each = function: builtins.mapAttrs (_: function) own;
     in
     {
