@@ -226,8 +226,10 @@ fn free_port() -> u16 {
 fn a_node_starts_from_its_bundle_turns_healthy_and_ends_in_order() {
     let mut node = Node::start(&["--supervisors=3"], |_| {});
     node.wait_until_healthy();
-    let log = node.log();
-    assert_eq!(log.matches("workload runs").count(), 3, "{log}");
+    // A supervisor reports its start before its command has said a word.
+    node.wait_until("three workloads", |node| {
+        node.log().matches("workload runs").count() == 3
+    });
 
     // The program that runs is the bundle's, by the bundle's loader.
     let root = node.directory.path().join("data/rootfs/gateway");
