@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crateyard_spec::Port;
 
+use crate::metadata::Package;
 use crate::setcap::{self, Capabilities};
 use crate::tree::{self, Kind};
 
@@ -28,26 +29,64 @@ const OURS: &str = "Dockerfile.images";
 pub(crate) struct Dockerfile {
     /// Its path, relative to the workspace.
     pub path: String,
+    /// The capabilities that it gives programs by `setcap`.
+    pub capabilities: Capabilities,
+    /// Its stages, at least one.
+    stages: Vec<Stage>,
+}
+
+/// A stage of a Dockerfile. Each may become an image.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stage {
+    /// Its name, in lower case.
+    name: Option<String>,
     /// Names of programs and packages in it.
     names: BTreeSet<String>,
     /// The exposed ports, sorted.
-    pub ports: Vec<Port>,
-    /// The capabilities that it gives programs by `setcap`.
-    pub capabilities: Capabilities,
+    pub ports: BTreeSet<Port>,
     /// The program that it starts, if it names one.
     started: Option<String>,
 }
 
-impl Dockerfile {
+impl Stage {
     /// Whether it starts this program, or names none.
     pub(crate) fn starts(&self, bin: &str) -> bool {
         self.started.as_deref().is_none_or(|started| started == bin)
     }
+}
 
-    /// Whether it puts this program into an image.
-    pub(crate) fn holds(&self, package: &str, bin: &str) -> bool {
-        self.names.contains(bin) || self.names.contains(&format!("--package {package}"))
+impl Dockerfile {
+    /// Whether it puts this program into an image. A package that it builds counts for all of its
+    /// programs, unless it names one of them.
+    pub(crate) fn holds(&self, package: &Package, bin: &str) -> bool {
+        let mut all = package.binaries();
+        self.names(bin)
+            || (self.names_package(&package.name) && !all.any(|target| self.names(&target.name)))
     }
+
+    fn names(&self, bin: &str) -> bool {
+        self.stages.iter().any(|stage| stage.names.contains(bin))
+    }
+
+    fn names_package(&self, package: &str) -> bool {
+        self.names(&package_name(package))
+    }
+
+    /// Returns the stage that ships this program: the last one that has it and runs something, or
+    /// else the last one.
+    pub(crate) fn stage_of(&self, bin: &str) -> Option<&Stage> {
+        let runs = |stage: &&Stage| {
+            let is_run = stage.started.is_some() || !stage.ports.is_empty();
+            is_run && stage.names.contains(bin)
+        };
+        let mut stages = self.stages.iter();
+        stages.rfind(runs).or(self.stages.last())
+    }
+}
+
+/// Returns how [`Stage::names`] writes a package.
+fn package_name(package: &str) -> String {
+    format!("--package {package}")
 }
 
 /// Finds all Dockerfiles of a workspace.
@@ -96,39 +135,57 @@ fn is_other(path: &str) -> bool {
     })
 }
 
-/// Reads the names in the instructions.
+/// Reads the stages and the names in the instructions.
 fn read(path: String, text: &str) -> Dockerfile {
-    let mut file = Dockerfile {
-        path,
-        names: BTreeSet::new(),
-        ports: Vec::new(),
-        capabilities: Capabilities::new(),
-        started: None,
-    };
+    let mut capabilities = Capabilities::new();
     let mut variables = BTreeMap::new();
-    let mut ports = BTreeSet::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut stage = Stage::default();
     for instruction in instructions(text) {
-        setcap::read(&instruction, &mut file.capabilities);
+        setcap::read(&instruction, &mut capabilities);
         let words = words(&instruction, &variables);
         let Some((kind, arguments)) = words.split_first() else {
             continue;
         };
         match kind.to_uppercase().as_str() {
+            "FROM" => {
+                let next = begun(arguments, stages.iter().chain([&stage]));
+                stages.push(std::mem::replace(&mut stage, next));
+            }
             "ARG" | "ENV" => set(&mut variables, arguments),
-            "EXPOSE" => ports.extend(arguments.iter().filter_map(|it| it.parse::<Port>().ok())),
+            "EXPOSE" => {
+                let ports = arguments.iter().filter_map(|it| it.parse::<Port>().ok());
+                stage.ports.extend(ports);
+            }
             "ENTRYPOINT" | "CMD" => {
                 let program = arguments.first().map(|word| last(word).to_owned());
-                file.names.extend(program.clone());
+                stage.names.extend(program.clone());
                 // After an ENTRYPOINT, CMD holds arguments, not a program.
-                if kind.eq_ignore_ascii_case("entrypoint") || file.started.is_none() {
-                    file.started = program;
+                if kind.eq_ignore_ascii_case("entrypoint") || stage.started.is_none() {
+                    stage.started = program;
                 }
             }
-            _ => file.names.extend(named(arguments)),
+            _ => stage.names.extend(named(arguments)),
         }
     }
-    file.ports = ports.into_iter().collect();
-    file
+    stages.push(stage);
+    Dockerfile {
+        path,
+        capabilities,
+        stages,
+    }
+}
+
+/// Returns the stage that `FROM IMAGE AS NAME` begins. If the image is a stage, it has all that this
+/// one has.
+fn begun<'s>(arguments: &[String], mut stages: impl Iterator<Item = &'s Stage>) -> Stage {
+    let mut words = arguments.iter().filter(|word| !word.starts_with("--"));
+    let base = words.next().map(|word| word.to_lowercase());
+    let base = stages.find(|stage| stage.name.is_some() && stage.name == base);
+    Stage {
+        name: words.nth(1).map(|word| word.to_lowercase()),
+        ..base.cloned().unwrap_or_default()
+    }
 }
 
 /// Returns the instructions without comments, each on one line.
@@ -207,7 +264,7 @@ fn named(arguments: &[String]) -> Vec<String> {
     while let Some(word) = words.next() {
         match word {
             "--bin" => found.extend(words.next().map(str::to_owned)),
-            "-p" | "--package" => found.extend(words.next().map(|it| format!("--package {it}"))),
+            "-p" | "--package" => found.extend(words.next().map(|it| package_name(it))),
             path if path.contains("/release/") || path.contains("/bin/") => {
                 found.push(last(path).to_owned());
             }
@@ -233,11 +290,31 @@ mod tests {
                     /usr/local/bin/\nEXPOSE $PORT/tcp ${METRICS_PORT} ${UDP:-53}/udp \
                     443\nENTRYPOINT [\"/usr/local/bin/api\", \"serve\"]\n";
         let file = read("Dockerfile".to_owned(), text);
-        assert!(file.holds("anything", "api"));
-        assert!(file.holds("worker", "anything"));
-        assert!(!file.holds("serve", "serve"));
-        let ports: Vec<String> = file.ports.iter().map(ToString::to_string).collect();
-        assert_eq!(ports, ["53/udp", "443/tcp", "8080/tcp", "9100/tcp"]);
+        assert!(file.names("api"));
+        assert!(file.names_package("worker"));
+        assert!(!file.names("serve") && !file.names_package("serve"));
+        let expected = ["53/udp", "443/tcp", "8080/tcp", "9100/tcp"];
+        assert_eq!(ports(&file, "api"), expected);
+    }
+
+    fn ports(file: &Dockerfile, bin: &str) -> Vec<String> {
+        let ports = &file.stage_of(bin).unwrap().ports;
+        ports.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_stage_has_its_own_ports() {
+        let text = "FROM rust AS build\nRUN cargo build --bin api --bin shop --bin job\nFROM \
+                    debian AS Base\nEXPOSE 9000\nFROM base as api\nCOPY --from=build \
+                    /w/target/release/api /\nEXPOSE 80\nENTRYPOINT [\"/api\"]\nFROM \
+                    --platform=linux/amd64 debian AS shop\nCOPY --from=build \
+                    /w/target/release/shop /\nEXPOSE 81\nCMD /shop\nFROM debian\nEXPOSE 82\n";
+        let file = read("Dockerfile".to_owned(), text);
+        assert_eq!(ports(&file, "api"), ["80/tcp", "9000/tcp"]);
+        assert_eq!(ports(&file, "shop"), ["81/tcp"]);
+        assert_eq!(ports(&file, "job"), ["82/tcp"]);
+        let starts = |bin| file.stage_of(bin).unwrap().starts(bin);
+        assert!(starts("api") && starts("shop") && starts("job"));
     }
 
     #[test]

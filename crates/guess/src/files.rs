@@ -125,6 +125,11 @@ impl Source {
             let after = self.text.split(include).skip(1);
             named.extend(after.filter_map(literal).map(|path| directory.join(path)));
         }
+        // `include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../x"))`
+        let after = self.text.split("env!(\"CARGO_MANIFEST_DIR\")").skip(1);
+        let after = after.filter_map(|rest| rest.trim_start().strip_prefix(','));
+        let after = after.filter_map(|rest| rest.trim_start().strip_prefix("\"/"));
+        named.extend(after.filter_map(literal).map(PathBuf::from));
         if self.path == Path::new("build.rs") {
             // A build script runs in the package's directory.
             let after = self.text.split("\"../").skip(1);

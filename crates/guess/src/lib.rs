@@ -136,21 +136,22 @@ fn ports_of(
 ) -> Vec<crateyard_spec::Port> {
     let own = dockerfiles
         .iter()
-        .find(|file| file.holds(&image.package.name, image.bin));
-    // If a Dockerfile holds several programs, only the one that it starts listens. A script may
+        .find(|file| file.holds(image.package, image.bin))
+        .and_then(|file| Some((file, file.stage_of(image.bin)?)));
+    // If a stage holds several programs, only the one that it starts listens. A script may
     // start the main one.
-    let listens = |file: &&Dockerfile| is_main || file.starts(image.bin);
-    if own.is_some_and(|file| !listens(&file)) {
+    if own.is_some_and(|(_, stage)| !is_main && !stage.starts(image.bin)) {
         return Vec::new();
     }
-    if let Some(file) = own.filter(|file| !file.ports.is_empty()) {
+    if let Some((file, stage)) = own.filter(|(_, stage)| !stage.ports.is_empty()) {
+        let ports: Vec<_> = stage.ports.iter().copied().collect();
         reasons.push(format!(
             "image {}: {}, which {} exposes",
             image.name,
-            text::ports(&file.ports),
+            text::ports(&ports),
             file.path
         ));
-        return file.ports.clone();
+        return ports;
     }
     match ports::of(image.package, image.bin, sources) {
         ports::Found::One(port, place) => {

@@ -134,7 +134,7 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
             .collect::<Vec<_>>()
     };
     let is_aside = || {
-        let near = around(1, 0).concat();
+        let near = around(calls_above(lines, index).max(1), 0).concat();
         ASIDE.iter().any(|word| near.contains(word))
     };
     if let Some(port) = line.parse().ok().filter(|port| *port > 0) {
@@ -149,10 +149,14 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
             .split_once("default_value")
             .or_else(|| line.split_once("unwrap_or"))?
             .1;
-        // An option's name is on lines around its default, a variable's name before it.
-        let lines = if line.contains("default_value") { 2 } else { 0 };
+        // An option's name is on lines around its default, a variable's name before it: on the
+        // line, or where a chain of calls begins.
+        let (before, after) = match line.contains("default_value") {
+            true => (2, 2),
+            false => (calls_above(lines, index), 0),
+        };
         let is_port = || {
-            around(lines, lines)
+            around(before, after)
                 .iter()
                 .any(|line| has_word(line, "port"))
         };
@@ -170,6 +174,12 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
         .ok()
         .filter(|port| *port > 0 && is_port && !is_aside())?;
     Some((Rank::Name, port))
+}
+
+/// Returns how many lines above this one belong to the same chain of calls, if it is in one.
+fn calls_above(lines: &[(usize, &str)], index: usize) -> usize {
+    let is_call = |(_, line): &&(usize, &str)| line.starts_with('.');
+    lines[..=index].iter().rev().take_while(is_call).count()
 }
 
 fn is_loopback(line: &str) -> bool {
@@ -256,6 +266,15 @@ mod tests {
                 "let port = var(\"PORT\").unwrap_or(\"87\".into());",
                 (Rank::Option, 87),
             ),
+            (
+                "let port: u16 = var(\"PORT\")\n    .ok()\n    .and_then(|it| \
+                 it.parse().ok())\n    .unwrap_or(89);",
+                (Rank::Option, 89),
+            ),
+            (
+                "let at = var(\"HTTP_PORT\")\n    .unwrap_or_else(|_| \"91\".into());",
+                (Rank::Option, 91),
+            ),
             ("const DEFAULT_PORT: u16 = 88;", (Rank::Name, 88)),
             (
                 "fn default_port() -> u16 {\n    5000\n}",
@@ -277,6 +296,8 @@ mod tests {
             "#[arg(default_value = \"30\")]\ntimeout: u64,",
             "bind(\"0.0.0.0:0\")",
             "fn f(port: u16) {\n    let sockets = given.unwrap_or(1);",
+            "let p = var(\"REDIS_PORT\")\n    .ok()\n    .map(number)\n    .unwrap_or(6379);",
+            "let port = 0;\nlet sockets = given\n    .unwrap_or(1);",
             "fn default_depth() -> u16 {\n    5000\n}",
         ] {
             assert_eq!(found(text), None, "{text}");

@@ -47,7 +47,7 @@ pub(crate) fn select<'m>(metadata: &'m Metadata, dockerfiles: &[Dockerfile]) -> 
     if !dockerfiles.is_empty() {
         let holder = |one: &Candidate| {
             let mut files = dockerfiles.iter();
-            files.find(|file| file.holds(&one.package.name, &one.target.name))
+            files.find(|file| file.holds(one.package, &one.target.name))
         };
         let is_held = |one: &Candidate| match holder(one) {
             Some(_) => None,

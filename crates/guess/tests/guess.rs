@@ -219,6 +219,30 @@ fn a_dockerfile_gives_a_program_capabilities() {
     );
 }
 
+/// Stages of one Dockerfile are separate images. A package that is built with `-p` may have
+/// programs that none of them has.
+#[test]
+fn a_dockerfile_of_several_images_keeps_their_ports_apart() {
+    let dockerfile = "FROM rust AS build\nRUN cargo build --release -p api -p shop\nFROM debian AS \
+                      api\nCOPY --from=build /w/target/release/api /usr/bin/\nEXPOSE 80\nCMD \
+                      [\"api\"]\nFROM debian AS shop\nCOPY --from=build /w/target/release/shop \
+                      /usr/bin/\nEXPOSE 81\nENTRYPOINT [\"/usr/bin/shop\"]\n";
+    let workspace = Workspace::new("w", &[VIRTUAL, ("Dockerfile", dockerfile)])
+        .program("crates/api", "")
+        .program("crates/shop", "");
+    workspace.write("crates/shop/src/bin/migrate.rs", MAIN);
+    let guess = workspace.guess();
+    assert_eq!(guess.images, ["api", "shop"]);
+    assert_holds(
+        &guess.text,
+        &[
+            "[images.api]\nbinaries = [\"api\"]\nports = [80]\n",
+            "[images.shop]\nbinaries = [\"shop\"]\nports = [81]\n",
+            "shop/migrate: no Dockerfile has it",
+        ],
+    );
+}
+
 /// A script starts the program that its authors mean.
 #[test]
 fn of_several_programs_in_a_dockerfile_one_listens() {
@@ -344,6 +368,7 @@ fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
         ("ui/dist/app.js", ""),
         ("sql/1.sql", ""),
         ("texts/a.txt", ""),
+        ("notes/a.txt", ""),
         ("data/run.txt", ""),
         ("proto/api.proto", "import \"types.proto\";\n"),
         ("proto/types.proto", ""),
@@ -354,11 +379,14 @@ fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
                 static M: Migrator = migrate!(\"../../sql\");\n\
                 static D: Dir = include_dir!(\"$CARGO_MANIFEST_DIR/../../texts\");\n\
                 const L: &str = include_str!(\"../LICENSE\");\n\
+                const N: &str = include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \
+                \"/../../notes/a.txt\"));\n\
                 fn run() { std::fs::read(\"../../data/run.txt\").unwrap(); }\n";
     workspace.write("crates/one/src/main.rs", &format!("{main}{MAIN}"));
     let build = "fn main() { compile_protos(\"../../proto/api.proto\"); }\n";
     workspace.write("crates/one/build.rs", build);
-    let files = "[\"../../proto\", \"../../sql\", \"../../texts\", \"../../ui/dist\", \"LICENSE\"]";
+    let files = "[\"../../notes/a.txt\", \"../../proto\", \"../../sql\", \"../../texts\", \
+                 \"../../ui/dist\", \"LICENSE\"]";
     assert_holds(
         &workspace.guess().text,
         &[&format!("[crates.one]\nfiles = {files}\n")],
