@@ -70,8 +70,8 @@ fn main() -> ExitCode {
     // Two tests for each core keep all cores busy.
     let cores = available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(2 * cores);
-    // Those that take longest come first, so that none of them runs alone at the end.
-    let trials: Vec<Trial> = arm64::trials()
+    // Before a run has measured them, those that usually take longest come first.
+    let mut trials: Vec<Trial> = arm64::trials()
         .into_iter()
         .chain(affected::trials())
         .chain(flake::trials())
@@ -111,9 +111,13 @@ fn main() -> ExitCode {
         .chain(workflows::trials())
         .chain(released::trials())
         .collect();
+    watch::longest_first(&mut trials, |trial| trial.name().to_owned());
     watch::tell(Duration::from_secs(30));
     let conclusion = libtest_mimic::run(&arguments, trials);
     watch::print_slowest();
+    if let Err(error) = watch::remember() {
+        eprintln!("e2e: {error:#}");
+    }
     drop(clone);
     conclusion.exit_code()
 }

@@ -64,10 +64,12 @@ fn main() -> Result<ExitCode> {
         } => record(&queue, program, arguments).map(|()| ExitCode::SUCCESS),
         Arguments::Run { queue, log, jobs } => {
             let cores = available_parallelism().map_or(1, usize::from);
-            let calls = recorded(&queue)?;
+            let mut calls = recorded(&queue)?;
+            watch::longest_first(&mut calls, Call::name);
             watch::tell(Duration::from_secs(30));
             let failed = run_all(&calls, &log, jobs.unwrap_or(cores))?;
             watch::print_slowest();
+            watch::remember()?;
             Ok(ExitCode::from(u8::from(failed)))
         }
     }
