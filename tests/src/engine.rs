@@ -76,6 +76,11 @@ fn name_for(bundle: &TempDir) -> String {
 
 /// Runs an image until it ends, and returns its output and errors.
 pub fn run(layout: &Path, arguments: &[&str], input: &str) -> Result<String> {
+    run_until(layout, arguments, input, 0)
+}
+
+/// Does the same for a program that ends with another exit code.
+pub fn run_until(layout: &Path, arguments: &[&str], input: &str, code: i32) -> Result<String> {
     let bundle = bundle(layout, arguments)?;
     let run = duct::cmd!("runc", "run", "--bundle", bundle.path(), name_for(&bundle));
     let output = run
@@ -86,8 +91,8 @@ pub fn run(layout: &Path, arguments: &[&str], input: &str) -> Result<String> {
         .run()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
-        output.status.success(),
-        "it ended with {}:\n{said}",
+        output.status.code() == Some(code),
+        "it ended with {} instead of exit code {code}:\n{said}",
         output.status
     );
     Ok(said)

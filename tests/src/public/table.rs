@@ -37,6 +37,9 @@ pub struct Run {
     pub arguments: Vec<String>,
     /// A text that the program must print.
     pub prints: String,
+    /// The exit code. A server without its configuration, say, names the missing file and fails.
+    #[serde(default)]
+    pub code: i32,
 }
 
 #[derive(Deserialize)]

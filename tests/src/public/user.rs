@@ -101,7 +101,7 @@ impl User<'_> {
         self.command = format!("{image} {}", run.arguments.join(" "));
         let layout = self.directory.join(format!(".crateyard/{image}-image"));
         let arguments: Vec<&str> = run.arguments.iter().map(String::as_str).collect();
-        let said = engine::run(&layout.canonicalize()?, &arguments, "")?;
+        let said = engine::run_until(&layout.canonicalize()?, &arguments, "", run.code)?;
         ensure!(
             said.contains(&run.prints),
             "it does not print {:?} but\n{said}",
