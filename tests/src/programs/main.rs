@@ -39,6 +39,7 @@ use clap::{Parser, ValueEnum};
 use cold::Cold;
 use compare::Known;
 use crateyard_plan::Plan;
+use crateyard_unit::TargetKind;
 use outcome::{Again, Failure, Outcome, Step};
 use own_cargo::OwnCargo;
 use std::fs;
@@ -359,7 +360,8 @@ fn run(
 /// Returns the program's path in the output of its unit.
 fn program_of(program: &Program, cold: &Cold, plan: &Plan) -> Result<PathBuf> {
     let mut programs = plan.programs.iter();
-    let found = programs.find(|p| p.name == program.binary);
+    // A library may have the program's name.
+    let found = programs.find(|p| p.kind == TargetKind::Bin && p.name == program.binary);
     let key = &found.context("the plan has no such program")?.unit;
     let unit: String = cold.evaluate(&format!(
         "flake.legacyPackages.x86_64-linux.units.\"{key}\".outPath"
