@@ -29,6 +29,8 @@ cell {
   writable = [
     "/workspace"
     "/cargo"
+    # The planner answers the C library's question about huge pages there.
+    "/sys"
   ];
   attributes = {
     inherit (tree) manifests;

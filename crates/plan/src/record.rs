@@ -19,9 +19,14 @@ pub struct Record {
 /// The variable that names the directory of records. If it is set, this program is a stand-in.
 pub const DIRECTORY: &str = "CRATEYARD_RECORDS";
 
+/// The variable for the settings of the C library.
+/// <https://www.gnu.org/software/libc/manual/html_node/Tunables.html>
+pub(crate) const TUNABLES: &str = "GLIBC_TUNABLES";
+
 /// Variables that the planner sets itself, or that concern the machine and not the unit.
-const NOT_CARGOS: [&str; 18] = [
+const NOT_CARGOS: [&str; 19] = [
     DIRECTORY,
+    TUNABLES,
     "CARGO_HOME",
     "CARGO_INCREMENTAL",
     "CARGO_MAKEFLAGS",
