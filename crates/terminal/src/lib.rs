@@ -17,10 +17,11 @@ mod pulse;
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use commands::{disarm, disarm_json};
 use crateyard_image::text::{clean_json, clean_lines};
 
@@ -165,8 +166,37 @@ pub fn write_to(out: &Path, text: &str) -> Result<()> {
     if out == Path::new("-") {
         return print(text);
     }
-    crateyard_disk::write(out, text.as_bytes())
+    crateyard_disk::write(&regular(out)?, text.as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))
+}
+
+/// Returns the place of a regular file that the user named, whether it is there or not. A link
+/// leads to that place and stays.
+///
+/// A file is written beside its place and renamed to it. In the place of `/dev/null`, that would
+/// take the device from every program of the machine.
+///
+/// # Errors
+/// When a directory, a device or a pipe is in the place.
+pub fn regular(out: &Path) -> Result<PathBuf> {
+    let context = || format!("cannot write {}", out.display());
+    match fs::symlink_metadata(out) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(out.to_owned()),
+        Ok(file) if file.is_file() => return Ok(out.to_owned()),
+        found => found.with_context(context)?,
+    };
+    let file = fs::metadata(out).with_context(context)?;
+    if file.is_dir() {
+        bail!("cannot write {}: it is a directory", out.display());
+    }
+    if !file.is_file() {
+        bail!(
+            "cannot write {}: it is not a regular file\n  try: - for standard output, or the name \
+             of a file",
+            out.display()
+        );
+    }
+    fs::canonicalize(out).with_context(context)
 }
 
 /// Returns `+` for a new entry, `-` for a removed one, `~` for a changed one.

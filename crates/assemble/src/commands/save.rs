@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_oci::{ImageName, Layout, Platform};
-use crateyard_terminal::{print, print_json};
+use crateyard_terminal::{print, print_json, regular};
 use serde::Serialize;
 
 use crate::connection::bytes;
@@ -74,6 +74,11 @@ pub fn run(args: Args) -> Result<()> {
     if to_stdout && io::stdout().is_terminal() {
         bail!("--out -: standard output is a terminal\n  try: --out FILE, or a pipe behind it");
     }
+    // Before the image is built or fetched.
+    let out = match to_stdout {
+        true => args.out.clone(),
+        false => regular(&args.out)?,
+    };
     let place = Place::find_current(&args.image, &args.place.workspace)?;
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let references = match args.references.is_empty() {
@@ -91,8 +96,8 @@ pub fn run(args: Args) -> Result<()> {
     if to_stdout {
         return write_to_stdout(&local.layout, &selection);
     }
-    archive::save(&local.layout, &selection, &args.out)?;
-    let size = std::fs::metadata(&args.out).map(|file| file.len());
+    archive::save(&local.layout, &selection, &out)?;
+    let size = std::fs::metadata(&out).map(|file| file.len());
     let size = size.with_context(|| format!("cannot look at {}", args.out.display()))?;
     if args.json {
         return print_json(&Saved {
@@ -112,5 +117,40 @@ fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
             bail!("standard output was closed before the archive was whole")
         }
         result => result.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use crateyard_terminal::write_to;
+
+    use super::*;
+
+    #[test]
+    fn a_file_takes_the_place_of_a_regular_file_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link, other] = ["a", "b", "c"].map(|name| directory.path().join(name));
+        write_to(&file, "1").unwrap();
+        symlink("a", &link).unwrap();
+        write_to(&link, "2").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "2");
+        assert!(link.is_symlink());
+
+        let socket = UnixListener::bind(&other).unwrap();
+        for place in [&other, Path::new("/dev/null"), directory.path()] {
+            regular(place).unwrap_err();
+        }
+        let error = write_to(&other, "3").unwrap_err().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+        UnixListener::bind(&other).unwrap_err();
+        drop(socket);
+
+        fs::remove_file(&file).unwrap();
+        write_to(&link, "4").unwrap_err();
+        assert!(link.is_symlink());
     }
 }
