@@ -54,7 +54,14 @@ pub fn check_files(workspace: &Path, names: &[&str]) -> Result<()> {
     };
     let top = GitRepository::of(&here).map_or_else(|| here.clone(), |repository| repository.top);
     for name in names {
-        check_file(&workspace.join(name), &top)?;
+        let path = workspace.join(name);
+        // Cargo would write the missing file to wherever the link leads.
+        ensure!(
+            path.exists() || !path.is_symlink(),
+            "{} is a link that leads nowhere\n  try: remove it, or put the file itself there",
+            path.display()
+        );
+        check_file(&path, &top)?;
     }
     Ok(())
 }
@@ -153,6 +160,19 @@ mod tests {
         symlink("../../Cargo.lock", workspace.join("images.toml")).unwrap();
         let error = check(&workspace).unwrap_err().to_string();
         assert!(error.contains("images.toml is a link to"), "{error}");
+    }
+
+    #[test]
+    fn links_lead_to_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        for target in ["../new", "Cargo.lock"] {
+            let lock = directory.path().join("Cargo.lock");
+            symlink(target, &lock).unwrap();
+            let error = check(directory.path()).unwrap_err().to_string();
+            assert!(error.contains("a link that leads nowhere"), "{error}");
+            fs::remove_file(lock).unwrap();
+        }
+        assert!(check(directory.path()).is_ok());
     }
 
     #[test]
