@@ -97,7 +97,7 @@ impl Refusal<'_> {
             }
             _ => format!(
                 "check the name and the registry's rules: nobody may {action} {repository} from \
-                 here, and asks for no login"
+                 here, and the registry asks for no login"
             ),
         }
     }
