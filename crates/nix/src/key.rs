@@ -65,11 +65,10 @@ impl FromStr for SecretKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<SecretKey, Error> {
-        // Errors never quote a secret.
-        let name = text.split(':').next().unwrap_or_default();
+        // Errors never quote a part of it: without the name, the first part is the secret itself.
         let wrong = |reason: &str| {
             let cure = "make one with: nix key generate-secret --key-name NAME";
-            Error::syntax("secret key", name, format!("{reason}; {cure}"))
+            Error::syntax("secret key", "…", format!("{reason}; {cure}"))
         };
         let (name, bytes) = split(text.trim()).ok_or_else(|| wrong("expected NAME:BASE64"))?;
         if bytes.len() != 2 * SEED {
@@ -135,4 +134,22 @@ fn split(text: &str) -> Option<(String, Vec<u8>)> {
     let (name, base64) = text.split_once(':')?;
     let bytes = STANDARD.decode(base64).ok()?;
     (!name.is_empty()).then(|| (name.to_owned(), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_quote_no_part_of_a_secret_key() {
+        for text in [
+            "c2VjcmV0",
+            "c2VjcmV0:name",
+            "name:c2VjcmV0",
+            "name:c2VjcmV0!",
+        ] {
+            let error = text.parse::<SecretKey>().unwrap_err().to_string();
+            assert!(!error.contains("c2VjcmV0"), "{error}");
+        }
+    }
 }
