@@ -17,7 +17,7 @@ use crateyard_drive::driver::{self, Driver, Report};
 use crateyard_drive::durations::{self, Durations};
 use crateyard_drive::schedule::Order;
 use crateyard_nix::Closure;
-use crateyard_terminal::note;
+use crateyard_terminal::{note, without_passwords};
 use crateyard_workspace::state::State;
 use settings::settings;
 use std::path::{Path, PathBuf};
@@ -307,7 +307,12 @@ impl<'a> Session<'a> {
         };
         let report = self.driver.build(closure, &mut context)?;
         self.record.units.extend(report.units.iter().cloned());
-        self.record.fetched.extend(report.fetched.iter().cloned());
+        // The report is for others to read.
+        let fetched = report.fetched.iter().cloned().map(|mut fetch| {
+            fetch.from = without_passwords(&fetch.from).into_owned();
+            fetch
+        });
+        self.record.fetched.extend(fetched);
         for (name, paths) in &report.derivations {
             let known = self.record.derivations.entry(name.clone()).or_default();
             known.extend(paths.iter().cloned());

@@ -9,7 +9,7 @@ mod log;
 use self::log::Log;
 use anyhow::{Context, Result};
 use crateyard_drive::event::Event;
-use crateyard_terminal::{Pulse, clean};
+use crateyard_terminal::{Pulse, clean, without_passwords};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{IsTerminal, LineWriter, Write, stderr};
@@ -82,6 +82,7 @@ impl Progress {
             Event::Fetched { path, from, .. } => {
                 let name = crateyard_nix::name_of(path);
                 let text = format!("fetched {name} from {from}");
+                let text = without_passwords(&text);
                 self.bar.set_message(clean(&text).into_owned());
             }
             Event::Progress {
@@ -115,6 +116,7 @@ impl Progress {
         }
         if let Ok(text) = serde_json::to_string(event) {
             // The build goes on even if the reader has closed the file.
+            let text = without_passwords(&text);
             let _ = writeln!(events, "{}", crateyard_terminal::cleaned_json(&text));
         }
     }
@@ -189,6 +191,21 @@ mod tests {
         assert_eq!(rest(0.0, true), "longer than expected");
         assert_eq!(rest(5.7, true), "over 5 s left");
         assert_eq!(rest(0.2, false), "1 s left");
+    }
+
+    #[test]
+    fn events_have_no_passwords() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("events");
+        let mut progress = Progress::new(directory.path(), Some(&file)).unwrap();
+        progress.show(&Event::Fetched {
+            path: "/nix/store/00000000000000000000000000000000-a".to_owned(),
+            from: "https://bob:secret@cache.example".to_owned(),
+            start: 0.0,
+            end: 1.0,
+        });
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("https://bob:…@cache.example"), "{text}");
     }
 
     #[test]

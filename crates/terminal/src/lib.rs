@@ -13,6 +13,7 @@
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
 mod commands;
+mod passwords;
 mod pulse;
 
 use std::borrow::Cow;
@@ -24,8 +25,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use commands::{disarm, disarm_json};
 use crateyard_image::text::{clean_json, clean_lines};
+use passwords::hide;
 
 pub use crateyard_image::text::{clean, clean_log, shortened};
+pub use passwords::without_passwords;
 pub use pulse::{INTERVAL, Pulse};
 
 /// Prints a warning to standard error: there is a problem, but the command continues.
@@ -40,24 +43,25 @@ macro_rules! note {
     ($($argument:tt)*) => { $crate::say("note", &format!($($argument)*)) };
 }
 
-/// Prints a message of a kind to standard error.
+/// Prints a message of a kind to standard error, without the passwords in its addresses.
 pub fn say(kind: &str, message: &str) {
     // A message that nobody can read is not a reason to end the command.
-    let message = disarm(clean_lines(message));
+    let message = disarm(hide(clean_lines(message)));
     let _ = writeln!(io::stderr(), "{kind}: {message}");
 }
 
-/// Prints a part of a log to standard error. It keeps its lines and colours.
+/// Prints a part of a log to standard error. It keeps its lines and colours, without the passwords
+/// in its addresses.
 pub fn log(text: &str) {
     // As for a message.
-    let _ = write!(io::stderr(), "{}", disarm(clean_log(text)));
+    let _ = write!(io::stderr(), "{}", disarm(hide(clean_log(text))));
 }
 
 /// Prints text for a CI system to standard error, with the commands in it. The caller has escaped
 /// everything from outside, or stops commands around it.
 pub fn markup(text: &str) {
     // As for a message.
-    let _ = write!(io::stderr(), "{}", clean_log(text));
+    let _ = write!(io::stderr(), "{}", hide(clean_log(text)));
 }
 
 /// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use crateyard_cache::status::{Forecast, Known, ask, forecast};
 use crateyard_nix::StorePath;
-use crateyard_terminal::count;
+use crateyard_terminal::{count, without_passwords};
 use serde::Serialize;
 
 use super::{WorkArgs, listed};
@@ -90,6 +90,7 @@ fn report(
     let in_store = among(&|path| present.contains(path));
     let in_cache = among(&|path| known.cached.contains_key(path));
     let untrusted = among(&|path| known.untrusted.contains(path));
+    let shown = |failure: &String| without_passwords(failure).into_owned();
     let strip = |names: Vec<String>| -> Vec<String> {
         let short = |name: &String| name.trim_end_matches(".drv").to_owned();
         names.iter().map(short).collect()
@@ -104,7 +105,7 @@ fn report(
         fetched_bytes: forecast.bytes,
         built: strip(listed(&forecast.built)),
         downloaded: listed(&forecast.downloaded),
-        failures: known.failures.iter().cloned().collect(),
+        failures: known.failures.iter().map(shown).collect(),
     }
 }
 
