@@ -68,10 +68,8 @@ pub fn check_files(workspace: &Path, names: &[&str]) -> Result<()> {
 
 /// The name of a package's manifest.
 const MANIFEST: &str = "Cargo.toml";
-/// Directories without packages of the workspace.
-const FOREIGN: [&str; 3] = [".git", "node_modules", "target"];
-/// The most entries of a directory without git that are looked at.
-const MAX_ENTRIES: usize = 100_000;
+/// The most entries of a directory that are looked at where git can't be asked.
+const MAX_ENTRIES: usize = 1_000_000;
 
 /// Checks the manifests of all packages of the repository in the same way, before Cargo reads them.
 /// Cargo's error about a manifest quotes a line of it.
@@ -82,36 +80,44 @@ pub(crate) fn check_manifests(workspace: &Path) -> Result<()> {
     let Ok(here) = workspace.canonicalize() else {
         return Ok(());
     };
-    let (top, odd) = match GitRepository::of(&here) {
-        Some(repository) => {
-            let odd = repository.links(MANIFEST);
-            (repository.top, odd)
-        }
-        None => {
-            let (mut odd, mut left) = (Vec::new(), MAX_ENTRIES);
-            find_odd(&here, &mut odd, &mut left);
-            (here, odd)
-        }
-    };
-    odd.iter().try_for_each(|path| check_file(path, &top))
+    let repository = GitRepository::of(&here);
+    let listed = repository
+        .as_ref()
+        .and_then(GitRepository::links_and_submodules);
+    let top = repository.map_or(here, |repository| repository.top);
+    // Without git, or where git refuses the repository because it belongs to somebody else.
+    let (mut odd, trees) = listed.unwrap_or_else(|| (Vec::new(), vec![top.clone()]));
+    let mut left = MAX_ENTRIES;
+    for tree in trees {
+        find_odd(&tree, &mut odd, &mut left)?;
+    }
+    odd.iter().try_for_each(|path| check_link(path, &top))
 }
 
-/// Finds the manifests below a directory that are not regular files.
-fn find_odd(directory: &Path, odd: &mut Vec<PathBuf>, left: &mut usize) {
+/// Finds the entries below a directory that are neither directories nor regular files. Any
+/// directory may have packages, `target` too.
+fn find_odd(directory: &Path, odd: &mut Vec<PathBuf>, left: &mut usize) -> Result<()> {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let Some(rest) = left.checked_sub(1) else {
-            return;
-        };
-        *left = rest;
-        let (name, path) = (entry.file_name(), entry.path());
-        let Ok(kind) = entry.file_type() else {
-            continue;
-        };
-        if kind.is_dir() && !FOREIGN.iter().any(|foreign| name == *foreign) {
-            find_odd(&path, odd, left);
-        } else if !kind.is_file() && name == MANIFEST {
-            odd.push(path);
+        ensure!(
+            *left > 0,
+            "there are more than {MAX_ENTRIES} files, and git does not say which are links\n  \
+             try: git init && git add .",
+        );
+        *left -= 1;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => find_odd(&entry.path(), odd, left)?,
+            Ok(kind) if kind.is_file() => {}
+            _ => odd.push(entry.path()),
         }
+    }
+    Ok(())
+}
+
+/// Checks an entry that may lead to a manifest, by itself or as a directory.
+fn check_link(path: &Path, top: &Path) -> Result<()> {
+    match path.file_name().is_some_and(|name| name == MANIFEST) {
+        true => check_file(path, top),
+        false => check_file(&path.join(MANIFEST), top),
     }
 }
 
@@ -194,6 +200,44 @@ mod tests {
         crate::git::read(&top, &["add", "--all"]).unwrap();
         refused();
         assert!(check_manifests(&top.join("a")).is_err());
+        // Where git refuses a repository, as that of another user.
+        fs::write(top.join(".git/HEAD"), "").unwrap();
+        refused();
+    }
+
+    #[test]
+    fn manifests_of_members_anywhere_stay_in_the_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let (top, outside) = (
+            directory.path().join("repository"),
+            directory.path().join("outside"),
+        );
+        fs::create_dir_all(top.join("inside")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for place in [&top, &top.join("inside"), &outside] {
+            fs::write(place.join("Cargo.toml"), "").unwrap();
+        }
+        symlink("inside", top.join("link")).unwrap();
+        symlink("gone", top.join("dangling")).unwrap();
+        symlink("..", top.join("inside/loop")).unwrap();
+        crate::git::read(&top, &["init", "--quiet"]).unwrap();
+        let refuses = |tracked: bool| {
+            if tracked {
+                crate::git::read(&top, &["add", "--all"]).unwrap();
+            }
+            check_manifests(&top).is_err()
+        };
+        assert!(!refuses(true));
+        symlink(&outside, top.join("away")).unwrap();
+        assert!(refuses(true));
+        fs::remove_file(top.join("away")).unwrap();
+        assert!(!refuses(true));
+
+        fs::remove_dir_all(top.join(".git")).unwrap();
+        assert!(!refuses(false));
+        fs::create_dir_all(top.join("target/a")).unwrap();
+        symlink(outside.join("Cargo.toml"), top.join("target/a/Cargo.toml")).unwrap();
+        assert!(refuses(false));
     }
 
     #[test]

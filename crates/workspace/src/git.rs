@@ -4,10 +4,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_spec::repository_owner;
+use crateyard_terminal::warning;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -52,6 +53,10 @@ pub fn check(workspace: &Path) -> Result<()> {
     let Some(repository) = GitRepository::of(workspace) else {
         return Ok(());
     };
+    if let Err(error) = read(workspace, &["rev-parse", "--git-dir"]) {
+        // The directory may belong to another user, as in containers of CI systems.
+        warning!("Nix may not read this repository, as git does not: {error:#}");
+    }
     let mut names = needed.map(|(name, _)| *name);
     if let Some(name) = names.find(|name| !repository.tracks(name)) {
         let (why, option) = match repository.ignoring_line(name) {
@@ -111,14 +116,23 @@ impl GitRepository {
         repository_owner(url.trim()).map(str::to_owned)
     }
 
-    /// Returns the paths of tracked symbolic links that have this name, in any directory.
-    pub(crate) fn links(&self, name: &str) -> Vec<PathBuf> {
-        let pattern = format!(":(top,glob)**/{name}");
-        let arguments = ["ls-files", "--stage", "-z", "--full-name", "--", &pattern];
-        let listed = self.git(&arguments).unwrap_or_default();
-        let links = listed.split('\0').filter(|line| line.starts_with("120"));
-        let path = |line: &str| Some(self.top.join(line.split_once('\t')?.1));
-        links.filter_map(path).collect()
+    /// Returns the paths of all tracked symbolic links, and of the submodules; `None` if git can't
+    /// be asked.
+    pub(crate) fn links_and_submodules(&self) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let arguments = ["ls-files", "--stage", "-z", "--full-name", "--", ":/"];
+        let listed = read(&self.workspace, &arguments).ok()?;
+        let of_kind = |kind: &[u8]| {
+            let lines = listed.split(|&byte| byte == 0);
+            let path = |line: &[u8]| {
+                let tab = line.iter().position(|&byte| byte == b'\t')?;
+                Some(self.top.join(OsStr::from_bytes(&line[tab + 1..])))
+            };
+            lines
+                .filter(|line| line.starts_with(kind))
+                .filter_map(path)
+                .collect()
+        };
+        Some((of_kind(b"120000 "), of_kind(b"160000 ")))
     }
 
     /// Runs git, and returns its output; `None` if git fails. Runs no program that the repository's
