@@ -117,16 +117,27 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Formats an error and its causes. Leaves out causes that the text of an error already quotes.
+/// What begins a remedy, on a line of its own at the end of an error's text.
+const REMEDY: &str = "\n  try: ";
+
+/// Formats an error and its causes, and then the remedies. Leaves out causes that the text of an
+/// error already quotes.
 fn describe(error: &anyhow::Error) -> String {
-    let mut description = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !description.contains(&cause) {
-            description += ": ";
-            description += &cause;
+    let (mut description, mut remedies) = (String::new(), String::new());
+    for text in error.chain().map(ToString::to_string) {
+        let at = text.find(REMEDY).unwrap_or(text.len());
+        let (cause, remedy) = text.split_at(at);
+        if !description.contains(cause) {
+            if !description.is_empty() {
+                description += ": ";
+            }
+            description += cause;
+        }
+        if !remedies.contains(remedy) {
+            remedies += remedy.trim_end();
         }
     }
-    description
+    description.trim_end().to_owned() + &remedies
 }
 
 /// The exit code for an invalid reference, as in docs/push.md.
@@ -155,6 +166,16 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
+
+    #[test]
+    fn remedies_come_last() {
+        let error = anyhow::anyhow!("git: fatal\n\n  try: c\n").context("b\n  try: d\n       e");
+        let error = error.context("a").context("a\n  try: d\n       e");
+        assert_eq!(
+            describe(&error),
+            "a: b: git: fatal\n  try: d\n       e\n  try: c"
+        );
+    }
 
     #[test]
     fn a_cause_is_said_once() {
