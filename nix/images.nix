@@ -187,17 +187,22 @@ let
   # `normal::Settings`).
   workspaceFor =
     target: settings:
+    let
+      # rustc's name of the target: an image's own, or that of the platform.
+      triple = settings.target or target.rust;
+    in
     foundation.workspace {
       inherit tree toolchain;
       lints = if rust == null then [ lints ] else rust.lints;
-      target = settings.target or target.rust;
+      target = triple;
       cross =
         if isNative target then
           null
         else
           import ./cargo/cross.nix {
-            inherit (target) rust gnu;
-            roots = (if rust == null then [ ] else [ (rust.std target.rust) ]) ++ [
+            rust = triple;
+            inherit (target) gnu;
+            roots = (if rust == null then [ ] else [ (rust.std triple) ]) ++ [
               (foundation.rootFileSystem {
                 name = target.cross;
                 packages = builtins.filter (
