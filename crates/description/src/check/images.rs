@@ -68,28 +68,36 @@ pub(super) fn check_users(description: &Description, image: &Image, problems: &m
     }
 }
 
+/// Reports a platform whose architecture `[debian]` does not list: it has neither a base nor a
+/// compiler.
 pub(super) fn check_platforms(
     description: &Description,
     image: &Image,
     problems: &mut Vec<Problem>,
 ) {
-    if image
-        .fields
-        .base
-        .as_ref()
-        .is_some_and(|base| *base.get_ref() == Base::None)
-    {
+    let fields = &image.fields;
+    let base = fields.base.as_ref().map(|base| base.get_ref());
+    let compiles = fields.binaries.as_ref().is_some_and(|it| !it.is_empty());
+    if base == Some(&Base::None) && !compiles {
         return;
     }
-    for platform in image.fields.platforms.iter().flatten() {
-        let architecture = platform.get_ref().debian().to_string();
+    let platforms = fields.platforms.iter().flatten();
+    let mut wanted: Vec<_> = platforms.map(|it| (it.get_ref(), it.span())).collect();
+    let target = fields
+        .build
+        .as_ref()
+        .and_then(|build| build.target.as_ref());
+    if let Some(target) = target.filter(|_| fields.platforms.is_none()) {
+        wanted.push((&target.get_ref().1, target.span()));
+    }
+    for (platform, span) in wanted {
+        let architecture = platform.debian().to_string();
         if !description.debian.architectures.contains(&architecture) {
             let message = format!(
-                "the platform `{}` needs Debian's architecture `{architecture}`, which [debian] \
-                 does not list",
-                platform.get_ref()
+                "the platform `{platform}` needs Debian's architecture `{architecture}`, which \
+                 [debian] does not list"
             );
-            let problem = description.source.problem(platform.span(), message);
+            let problem = description.source.problem(span, message);
             problems.push(problem.help(format!(
                 "add \"{architecture}\" to `architectures` in [debian], then run `assemble lock`"
             )));
