@@ -46,6 +46,7 @@ mod released;
 mod reproducible;
 mod rollout;
 mod served;
+mod statics;
 mod steps;
 mod toolchains;
 mod tree;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         .chain(fidelity::trials())
         .chain(toolchains::trials())
         .chain(platforms::trials())
+        .chain(statics::trials())
         .chain(checks::trials())
         .chain(calls::trials())
         .chain(init::trials())

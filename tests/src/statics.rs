@@ -1,0 +1,80 @@
+//! The release's other standard libraries, from the Rust project's distribution server: static
+//! programs for musl, and a module for WebAssembly.
+
+use crate::checkout::{assemble, copy_of, repository};
+use crate::engine::unpack;
+use crate::trial::ignorable;
+use crate::workspaces::{build, fetch};
+use anyhow::{Result, ensure};
+use libtest_mimic::{Completion, Trial};
+use std::fs;
+use std::path::Path;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("a_lock_without_rustup_is_the_same", locks_are_equal),
+        test("programs_for_musl_hold_a_wasm_module", both_run),
+    ]
+}
+
+/// Makes a test that needs the distribution server.
+fn test(name: &str, run: fn() -> Result<()>) -> Trial {
+    ignorable(format!("statics::{name}"), move || {
+        let asked = duct::cmd!("curl", "-sSfI", "--max-time", "20", MANIFEST);
+        let answer = asked.stdout_null().stderr_to_stdout().unchecked().run()?;
+        if !answer.status.success() {
+            return Ok(Completion::ignored_with(format!(
+                "no answer from {MANIFEST}"
+            )));
+        }
+        run().map(|()| Completion::Completed)
+    })
+}
+
+const MANIFEST: &str = "https://static.rust-lang.org/dist/channel-rust-1.95.0.toml";
+
+/// The archives of the server and rustup's files give the same lock, hashes of files included.
+fn locks_are_equal() -> Result<()> {
+    let workspace = copy_of(&repository().join("tests/workspaces/beacon"))?;
+    let nowhere = workspace.path().join("nowhere");
+    lock(workspace.path(), &[("RUSTUP_HOME", &nowhere)])?;
+    let with_archives = fs::read_to_string(workspace.path().join("toolchain.lock"))?;
+    fs::remove_file(workspace.path().join("toolchain.lock"))?;
+    lock(workspace.path(), &[])?;
+    let with_rustup = fs::read_to_string(workspace.path().join("toolchain.lock"))?;
+    ensure!(
+        with_archives == with_rustup,
+        "archives give\n{with_archives}\nrustup gives\n{with_rustup}"
+    );
+    Ok(())
+}
+
+/// Both programs run alone in their images.
+fn both_run() -> Result<()> {
+    let workspace = copy_of(&repository().join("tests/workspaces/beacon"))?;
+    lock(workspace.path(), &[])?;
+    fetch(workspace.path(), &workspace.path().join("debian.lock"))?;
+    let said = |image: &str, runner: &[&str]| -> Result<String> {
+        let bundle = unpack(&build(workspace.path(), &format!("images.{image}"))?)?;
+        let program = bundle.path().join("rootfs/usr/bin/beacon");
+        let program = program.to_string_lossy().into_owned();
+        let call = [runner, &[&program]].concat();
+        Ok(duct::cmd(call[0], &call[1..]).read()?)
+    };
+    // A module begins with a zero and `asm`.
+    let native = said("beacon", &[])?;
+    ensure!(native == "x86_64 [0, 97, 115, 109]", "{native}");
+    let foreign = said("beacon-arm", &["qemu-aarch64-static"])?;
+    ensure!(foreign == "aarch64 [0, 97, 115, 109]", "{foreign}");
+    Ok(())
+}
+
+fn lock(workspace: &Path, variables: &[(&str, &Path)]) -> Result<()> {
+    let mut lock = duct::cmd!(assemble(), "lock", "--without-debian");
+    for (name, value) in variables {
+        lock = lock.env(name, value);
+    }
+    lock.dir(workspace).stdout_null().run()?;
+    Ok(())
+}
