@@ -12,7 +12,7 @@ use crateyard_nix::Store;
 use crateyard_terminal::note;
 use crateyard_workspace::{git, history, state::State};
 
-use crate::build_times;
+use crate::{build_times, unseen};
 
 /// The compiler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -161,5 +161,7 @@ pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<Path
         order: way.order,
         events: way.events,
     };
-    driven.build()
+    driven
+        .build()
+        .inspect_err(|_| unseen::explain(request.workspace))
 }

@@ -22,6 +22,7 @@ mod remote;
 mod rollout;
 mod signer;
 mod trust;
+mod unseen;
 
 use std::process::ExitCode;
 

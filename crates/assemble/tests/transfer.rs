@@ -488,7 +488,7 @@ fn images_of_a_flake_are_built_first() {
     let output = build("templates");
     let error = text(&output.stderr);
     assert!(
-        !output.status.success() && error.contains("cannot read templates/images.toml"),
+        !output.status.success() && error.contains("there is no templates/images.toml"),
         "{error}"
     );
 }

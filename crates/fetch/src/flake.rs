@@ -45,8 +45,12 @@ pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
         Some(flake) if !lock.exists() => flake,
         _ => return Ok(lock.to_owned()),
     };
-    let path = git::evaluate(&attribute_of(&flake, attribute)?, None)
-        .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
+    let path = git::evaluate(&attribute_of(&flake, attribute)?, None).with_context(|| {
+        format!(
+            "the flake does not tell which lock it uses ({attribute}); `assemble init` prints \
+                 the lines that flake.nix may lack"
+        )
+    })?;
     // If Nix wrote flake.lock, the file belongs to this user.
     flake::remember(&flake)?;
     in_store(&Store::default(), path.into()).with_context(|| format!("the flake's {attribute}"))

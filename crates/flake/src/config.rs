@@ -46,10 +46,8 @@ impl NixConfig {
     /// # Errors
     /// When Nix is not installed.
     pub fn read(defaults: &str, asked: &str) -> Result<Self> {
-        let nix = which::which("nix").context(
-            "`nix` is not installed. `make images` installs it on Debian, or: apt-get install \
-             nix-bin",
-        )?;
+        let nix = which::which("nix")
+            .context("`nix` is not installed; on Debian: apt-get install nix-bin")?;
         let own = std::env::var("NIX_CONFIG").unwrap_or_default();
         let mut text = format!("{SETTINGS}{defaults}{own}\n");
         let mut settings = show(&nix, &text);

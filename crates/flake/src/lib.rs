@@ -217,10 +217,17 @@ pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
     Ok(())
 }
 
+/// The command that writes flake.lock, also where nix.conf turns on no feature.
+pub const LOCK_COMMAND: &str = "nix --extra-experimental-features 'nix-command flakes' flake lock";
+
 fn not_locked(flake: &str) -> String {
+    let place = match flake {
+        "" | "." => String::new(),
+        _ => format!(" {flake}"),
+    };
     format!(
         "flake.lock does not name each input of flake.nix with its hash, and nothing else is \
-         evaluated\n  try: nix flake lock {flake}, and commit flake.lock"
+         evaluated\n  try: {LOCK_COMMAND}{place}, and commit flake.lock"
     )
 }
 

@@ -152,8 +152,9 @@ impl Original {
         ensure!(
             !url.starts_with('.'),
             "the input {name:?} is {url:?}, which Nix can't keep in flake.lock\n  try: url = {:?}; \
-             then nix flake lock",
-            format!("path:{url}")
+             then {}",
+            format!("path:{url}"),
+            crate::LOCK_COMMAND
         );
         let attributes = |texts: [(&str, &str); 2]| {
             Map::from_iter(texts.map(|(name, value)| (name.to_owned(), value.into())))

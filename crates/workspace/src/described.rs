@@ -1,8 +1,9 @@
 //! Reads `images.toml`.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use crateyard_description::Description;
 
 use crate::files;
@@ -15,9 +16,29 @@ const NAME: &str = "images.toml";
 /// # Errors
 /// Fails if it can't be read, or has an error.
 pub fn read(path: &Path) -> Result<Description> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text_of(path)?;
     Ok(Description::parse(&text, &path.display().to_string())?)
+}
+
+/// Returns the text of a description.
+fn text_of(path: &Path) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(path)),
+        read => read.with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Says that there is no description, and where there is one: people work in the directories of
+/// members, too.
+fn missing(path: &Path) -> anyhow::Error {
+    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let above = place.ancestors().skip(2);
+    let mut above = above.filter(|directory| directory.join(NAME).is_file());
+    let hint = match above.next() {
+        Some(root) => format!("that of the workspace is in {}", root.display()),
+        None => "to write it: assemble init".to_owned(),
+    };
+    anyhow!("there is no {}; {hint}", path.display())
 }
 
 /// Returns the images that the workspace describes; none if it has no description.
@@ -41,12 +62,7 @@ pub fn names(workspace: &Path) -> Result<Vec<String>> {
 pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
     files::check(workspace)?;
     let file = workspace.join(NAME);
-    let text = std::fs::read_to_string(&file).with_context(|| {
-        format!(
-            "cannot read {}: run this in a workspace that describes its images",
-            file.display()
-        )
-    })?;
+    let text = text_of(&file)?;
     let described = Description::parse(&text, &file.to_string_lossy())?;
     let known: Vec<String> = described.images.into_keys().collect();
     if images.is_empty() {
@@ -62,4 +78,21 @@ pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
         }
     }
     Ok(images.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_description_learns_where_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let member = place.path().join("crates/api");
+        std::fs::create_dir_all(&member).unwrap();
+        let said = || wanted(&member, &[]).unwrap_err().to_string();
+        assert!(said().ends_with("crates/api/images.toml; to write it: assemble init"));
+        std::fs::write(place.path().join(NAME), "version = 1\n").unwrap();
+        let root = format!("is in {}", place.path().display());
+        assert!(said().ends_with(&root), "{}", said());
+    }
 }

@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The files that Nix needs to evaluate a workspace, each with the command that writes it.
-const NEEDED: [(&str, &str); 3] = [
+const NEEDED: [(&str, &str); 4] = [
     ("flake.nix", "assemble init"),
     ("images.toml", "assemble init"),
     ("Cargo.lock", "cargo generate-lockfile"),
+    ("Cargo.toml", "cargo init"),
 ];
 
 /// A repository's own configuration can name programs that `git status` runs. These options turn
@@ -41,7 +42,7 @@ pub fn check(workspace: &Path) -> Result<()> {
     let is_cargos = workspace.join("Cargo.toml").exists();
     let needed = NEEDED
         .iter()
-        .filter(|(name, _)| is_cargos || *name != "Cargo.lock");
+        .filter(|(name, _)| is_cargos || !name.starts_with("Cargo."));
     for (name, command) in needed.clone() {
         if !workspace.join(name).exists() {
             bail!(
@@ -93,6 +94,14 @@ impl GitRepository {
     pub fn tracks(&self, name: &str) -> bool {
         let known = self.git(&["ls-files", "--", name]);
         known.is_none_or(|known| !known.trim().is_empty())
+    }
+
+    /// Returns the files of the workspace that git neither tracks nor ignores.
+    pub fn untracked(&self) -> Vec<String> {
+        let listed = self.git(&["ls-files", "--others", "--exclude-standard", "-z"]);
+        let listed = listed.unwrap_or_default();
+        let names = listed.split('\0').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
     }
 
     /// Returns the rule that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
@@ -229,6 +238,38 @@ pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
 mod tests {
     use super::*;
 
+    /// Runs git without the user's configuration.
+    fn git_in(directory: &Path, arguments: &[&str]) {
+        let mut git = Command::new("git");
+        git.args(arguments).current_dir(directory);
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null");
+        assert!(git.output().unwrap().status.success(), "{arguments:?}");
+    }
+
+    #[test]
+    fn what_git_does_not_track_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let workspace = place.path().join("shop");
+        fs::create_dir_all(workspace.join("src")).unwrap();
+        fs::write(place.path().join("above.txt"), "").unwrap();
+        fs::write(workspace.join(".gitignore"), "target\n").unwrap();
+        let names = ["Cargo.lock", "Cargo.toml", "flake.nix", "images.toml"];
+        for name in names.iter().chain(&["src/main.rs", "target"]) {
+            fs::write(workspace.join(name), "").unwrap();
+        }
+        git_in(place.path(), &["init", "--quiet"]);
+        git_in(
+            &workspace,
+            &["add", "Cargo.lock", "flake.nix", "images.toml"],
+        );
+        let said = check(&workspace).unwrap_err().to_string();
+        assert!(said.ends_with("git add Cargo.toml"), "{said}");
+        git_in(&workspace, &["add", "Cargo.toml"]);
+        check(&workspace).unwrap();
+        let repository = GitRepository::of(&workspace).unwrap();
+        assert_eq!(repository.untracked(), [".gitignore", "src/main.rs"]);
+    }
+
     /// A directory of a clone may hold the files of a `.git`. In it, git takes their configuration
     /// for that of the repository.
     #[test]
@@ -236,12 +277,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (workspace, mark) = (place.path().join("workspace"), place.path().join("mark"));
         fs::create_dir(&workspace).unwrap();
-        let git = |arguments: &[&str]| {
-            let mut git = Command::new("git");
-            git.args(arguments).current_dir(&workspace);
-            git.env("GIT_CONFIG_GLOBAL", "/dev/null");
-            assert!(git.output().unwrap().status.success(), "{arguments:?}");
-        };
+        let git = |arguments: &[&str]| git_in(&workspace, arguments);
         git(&["init", "--quiet", "--bare", "."]);
         fs::write(workspace.join("flake.nix"), "{ }").unwrap();
         fs::write(workspace.join(".gitattributes"), "* filter=x\n").unwrap();

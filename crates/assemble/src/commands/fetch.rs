@@ -80,6 +80,13 @@ pub fn run(args: Args) -> Result<()> {
     for lock in [&args.lock, &args.cargo_lock] {
         crateyard_workspace::files::check(lock.parent().unwrap_or(Path::new("")))?;
     }
+    let flake = workspace_of(&args.lock).join("flake.nix");
+    ensure!(
+        args.lock.exists() || flake.exists(),
+        "there is neither {} nor {}; to write a first flake.nix: assemble init",
+        args.lock.display(),
+        flake.display()
+    );
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;

@@ -1,7 +1,8 @@
 //! `assemble init`: writes a flake and a first description for a workspace.
 
-mod flake;
+pub mod flake;
 mod outside;
+mod sources;
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -47,12 +48,15 @@ pub fn run(args: Args) -> Result<()> {
     let cargo = Cargo::of(&args.workspace)?;
     cargo.warn();
     let metadata = cargo.metadata(&["--no-deps", "--offline"])?;
+    let json = serde_json::from_str(&metadata).context(MALFORMED)?;
     let repository = GitRepository::of(&args.workspace);
     let owner = repository.as_ref().and_then(GitRepository::owner);
-    let guess = guess(&metadata, &args.workspace, owner.as_deref())?;
+    let guess = guess(&metadata, &json, &args.workspace, owner.as_deref())?;
     let choice = choose(&metadata, &args.workspace)?;
+    let sources = repository.as_ref().map(|it| sources::untracked(&json, it));
     let workspace = Workspace {
         choice: &choice,
+        untracked_sources: sources.unwrap_or_default(),
         repository,
         args: &args,
         guess: &guess,
@@ -72,8 +76,12 @@ pub fn run(args: Args) -> Result<()> {
 /// # Errors
 /// When the directory is not the root of the workspace, packages are outside it, or it has no
 /// program.
-fn guess(metadata: &str, directory: &Path, owner: Option<&str>) -> Result<Guess> {
-    let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
+fn guess(
+    metadata: &str,
+    json: &serde_json::Value,
+    directory: &Path,
+    owner: Option<&str>,
+) -> Result<Guess> {
     let root = json["workspace_root"].as_str().context(MALFORMED)?;
     let is_root = directory.canonicalize().ok() == Path::new(root).canonicalize().ok();
     if !is_root {
@@ -83,7 +91,7 @@ fn guess(metadata: &str, directory: &Path, owner: Option<&str>) -> Result<Guess>
             directory.display()
         );
     }
-    outside::refuse(&json, Path::new(root))?;
+    outside::refuse(json, Path::new(root))?;
     let guess = crateyard_guess::guess(metadata, owner).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
@@ -107,6 +115,8 @@ struct Workspace<'a> {
     args: &'a Args,
     guess: &'a Guess,
     repository: Option<GitRepository>,
+    /// Sources that git does not track yet, as in a new repository.
+    untracked_sources: Vec<String>,
 }
 
 impl Workspace<'_> {
@@ -228,7 +238,11 @@ impl Workspace<'_> {
         if !self.choice.is_default {
             files.push(crateyard_toolchain::lock::FILE);
         }
+        files.extend(self.untracked_sources.iter().map(String::as_str));
         self.print_git_add(&files)?;
+        if !has_flake {
+            print_line(format!("  {}", nix::LOCK_COMMAND))?;
+        }
         print_line("  assemble fetch")?;
         let images: Vec<&String> = description.images.keys().collect();
         // An existing images.toml may have other images.

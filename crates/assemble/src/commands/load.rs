@@ -199,8 +199,8 @@ fn send(layout: &Layout, selection: &Selection, mut command: Command) -> Result<
         .with_context(|| format!("cannot wait for `{shown}`"))?;
     if !status.success() {
         bail!(
-            "`{shown}`: {status}\n  try: read its message above, and check that the engine is \
-             running"
+            "`{shown}`: {status}\n  try: read its message above, check that the engine is running, \
+             or choose another one with --into"
         );
     }
     written

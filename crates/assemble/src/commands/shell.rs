@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use crateyard_flake::Nix;
 
 /// The package of a workspace's flake that holds the compiler (nix/lib.nix).
@@ -27,6 +27,12 @@ pub struct Args {
 /// # Errors
 /// When Nix can't build the toolchain, or the command can't be started.
 pub fn run(args: Args) -> Result<()> {
+    let file = args.workspace.join("flake.nix");
+    ensure!(
+        file.exists(),
+        "there is no {}; to write it: assemble init",
+        file.display()
+    );
     let nix = Nix::default();
     let flake = nix.flake(&args.workspace)?;
     let built = nix.build(&flake, "", &[PACKAGE.to_owned()], None)?;

@@ -14,7 +14,7 @@ pub fn findings() -> Vec<Finding> {
             return vec![Finding::error(
                 "nix",
                 error.to_string(),
-                "nothing is built by Nix; `assemble build --engine docker` needs none",
+                "nothing is built by Nix; `assemble build --engine buildx` needs none",
                 "apt-get install nix-bin",
             )];
         }

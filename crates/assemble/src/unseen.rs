@@ -1,0 +1,161 @@
+//! Names what a failed build may have missed: files of the workspace that Nix does not see, files
+//! that images.toml names but nobody has, and the lines that a flake needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crateyard_description::{Base, Content, Description};
+use crateyard_terminal::note;
+use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
+use serde_json::Value;
+
+use crate::commands::init::flake;
+
+/// The number of files that a note names.
+const NAMED: usize = 3;
+
+/// Prints notes on what a failed build may have missed.
+pub fn explain(workspace: &Path) {
+    let flake = std::fs::read_to_string(workspace.join("flake.nix")).unwrap_or_default();
+    if !flake::is_complete(&flake) {
+        note!("flake.nix seems to add no images\n  try: `assemble init`, which prints the lines");
+    }
+    let repository = GitRepository::of(workspace);
+    if let Ok(description) = described::read(&workspace.join("images.toml")) {
+        for (owner, file) in declared(workspace, &description) {
+            let place = workspace.join(&file);
+            let is_tracked = |it: &GitRepository| it.tracks(&file.to_string_lossy());
+            let file = file.display();
+            if place.symlink_metadata().is_err() {
+                note!("images.toml names {file} in [{owner}], which does not exist");
+            } else if !repository.as_ref().is_none_or(is_tracked) {
+                note!("images.toml names {file} in [{owner}], which git does not track");
+            }
+        }
+    }
+    let mut untracked = repository.map(|it| it.untracked()).unwrap_or_default();
+    // No build needs git's own files.
+    untracked.retain(|name| !name.starts_with(".git"));
+    if let Some(text) = text(&untracked) {
+        note!("{text}");
+    }
+}
+
+/// Says which files git does not track, and what to do.
+fn text(untracked: &[String]) -> Option<String> {
+    let names = untracked.iter().take(NAMED).cloned();
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = match untracked.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!untracked.is_empty()).then(|| {
+        format!(
+            "git does not track {names}{more}, so the build saw nothing of it\n  try: if it needs \
+             one of these files, git add it"
+        )
+    })
+}
+
+/// Returns the files and directories that a description names, relative to the workspace, each with
+/// the table that names it.
+fn declared(workspace: &Path, description: &Description) -> BTreeSet<(String, PathBuf)> {
+    let mut all = BTreeSet::new();
+    for (name, image) in &description.images {
+        // A variant has the files of its image.
+        let owner = match &image.variant_of {
+            Some(image) => format!("images.{image}"),
+            None => format!("images.{name}"),
+        };
+        let mut add = |path: &str| all.insert((owner.clone(), PathBuf::from(path)));
+        for file in image.fields.files.iter().flatten() {
+            if let Content::Source(path) = file.content.get_ref() {
+                add(path);
+            }
+        }
+        for chart in image.fields.charts.iter().flatten() {
+            add(chart.source.get_ref());
+        }
+        if let Some(Base::Layout { path, .. }) = image.fields.base.as_ref().map(|it| it.get_ref()) {
+            add(path);
+        }
+    }
+    let crates = description.crates.iter().filter(|it| !it.files.is_empty());
+    let mut crates = crates.peekable();
+    if crates.peek().is_some() {
+        let Some(members) = members(workspace) else {
+            return all;
+        };
+        for each in crates {
+            let directory = members.get(each.name.get_ref());
+            let directory = directory.map_or(Path::new(""), PathBuf::as_path);
+            for file in &each.files {
+                let owner = format!("crates.{}", each.name.get_ref());
+                all.insert((owner, directory.join(file.get_ref())));
+            }
+        }
+    }
+    all
+}
+
+/// Returns the directories of the members by name, relative to the workspace.
+fn members(workspace: &Path) -> Option<BTreeMap<String, PathBuf>> {
+    let cargo = Cargo::of(workspace).ok()?;
+    let text = cargo.metadata(&["--no-deps", "--offline"]).ok()?;
+    let json: Value = serde_json::from_str(&text).ok()?;
+    let root = json["workspace_root"].as_str()?;
+    let packages = json["packages"].as_array()?.iter();
+    let member = |package: &Value| {
+        let directory = Path::new(package["manifest_path"].as_str()?).parent()?;
+        let directory = directory.strip_prefix(root).ok()?.to_owned();
+        Some((package["name"].as_str()?.to_owned(), directory))
+    };
+    Some(packages.filter_map(member).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_of_many_files_are_named() {
+        assert_eq!(text(&[]), None);
+        let names = |count: usize| (1..=count).map(|it| format!("{it}.rs")).collect::<Vec<_>>();
+        let one = text(&names(1)).unwrap();
+        assert!(one.starts_with("git does not track 1.rs, so"), "{one}");
+        let five = text(&names(5)).unwrap();
+        assert!(five.contains(" 1.rs, 2.rs, 3.rs and 2 more, so"), "{five}");
+    }
+
+    #[test]
+    fn files_of_images_and_crates_are_looked_for_where_the_build_looks() {
+        let place = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = place.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "[workspace]\nmembers = [\"api\"]\n");
+        let package = "[package]\nname = \"api\"\nversion = \"0.1.0\"\n";
+        write("api/Cargo.toml", package);
+        write("api/src/main.rs", "fn main() {}\n");
+        let images = "version = 1\n[crates.api]\nfiles = [\"../proto\"]\n[crates.other]\nfiles = \
+                      [\"data\"]\n[images.api]\nbinaries = [\"api\"]\nfiles = [{ source = \
+                      \"etc/a\", path = \"/etc/a\" }]\ncharts = [{ source = \"chart\", path = \
+                      \"/charts/\" }]\n[images.api.variants.small]\nbase = { layout = \"base\" }\n";
+        let description = Description::parse(images, "images.toml").unwrap();
+        let found = declared(place.path(), &description);
+        let found: Vec<String> = found
+            .iter()
+            .map(|(owner, path)| format!("{owner} {}", path.display()))
+            .collect();
+        let expected = [
+            "crates.api api/../proto",
+            "crates.other data",
+            "images.api base",
+            "images.api chart",
+            "images.api etc/a",
+        ];
+        assert_eq!(found, expected);
+    }
+}
