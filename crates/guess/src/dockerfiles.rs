@@ -264,7 +264,7 @@ fn named(arguments: &[String]) -> Vec<String> {
     while let Some(word) = words.next() {
         match word {
             "--bin" => found.extend(words.next().map(str::to_owned)),
-            "-p" | "--package" => found.extend(words.next().map(|it| package_name(it))),
+            "-p" | "--package" => found.extend(words.next().map(package_name)),
             path if path.contains("/release/") || path.contains("/bin/") => {
                 found.push(last(path).to_owned());
             }
