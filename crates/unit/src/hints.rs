@@ -13,12 +13,17 @@ use crate::run::Request;
 
 /// Messages of build scripts that miss a program, and the Debian package that has it. Libraries are
 /// known by the crates that use them: crates/description/src/debian-by-crate.toml.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("libclang", "libclang-dev"),
     ("find `protoc`", "protobuf-compiler"),
     ("protoc failed", "protobuf-compiler"),
     ("is `cmake` not installed", "cmake"),
     ("nasm", "nasm"),
+    // Messages of cc, new and old.
+    ("tool \"x86_64-linux-musl-gcc\"", "musl-tools"),
+    ("`musl-gcc` installed", "musl-tools"),
+    ("tool \"clang", "clang"),
+    ("`clang` installed", "clang"),
 ];
 
 /// Returns the advice to print beneath the output of a failed program, if there is any.
@@ -240,6 +245,31 @@ mod tests {
             &format!("environment = {{ APP_ARCHIVE = \"{directory}/downloads/a.tar.gz\" }}"),
         ];
         assert_says(&hint, &wanted);
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_debian_package() {
+        let request = request("tiny", "/workspace", &[]);
+        for (said, package) in [
+            (
+                "error occurred in cc-rs: failed to find tool \"x86_64-linux-musl-gcc\": No such \
+                 file or directory (os error 2)",
+                "musl-tools",
+            ),
+            (
+                "Failed to find tool. Is `musl-gcc` installed?",
+                "musl-tools",
+            ),
+            ("failed to find tool \"clang-19\": No such file", "clang"),
+            (
+                "failed to execute command: is `cmake` not installed?",
+                "cmake",
+            ),
+        ] {
+            let hint = hint(&request, said).unwrap();
+            let lines = format!("[crates.tiny]\n    packages = [\"{package}\"]");
+            assert!(hint.contains(&lines), "{said}: {hint}");
+        }
     }
 
     #[test]
