@@ -8,6 +8,7 @@ use super::Nix;
 use super::arguments::Arguments;
 use super::config::NixConfig;
 use super::evaluation::{Building, Evaluated, Evaluation, Files};
+use super::interrupts::Interrupts;
 use super::links;
 use super::progress::Progress;
 use super::tree::{self, Tree};
@@ -21,8 +22,6 @@ use crateyard_terminal::{note, without_passwords};
 use crateyard_workspace::state::State;
 use settings::settings;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 pub use record::record;
@@ -118,7 +117,7 @@ struct Session<'a> {
     /// The directory of the changed files.
     tree: Option<Tree>,
     progress: Progress,
-    interrupted: Arc<AtomicBool>,
+    interrupts: Interrupts,
     beginning: Instant,
     durations: Durations,
     /// The record of the last build.
@@ -138,10 +137,7 @@ impl<'a> Session<'a> {
         for (name, value) in &arguments.options {
             config.set(name, value);
         }
-        let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, interrupted.clone())?;
-        }
+        let interrupts = Interrupts::notice()?;
         let durations = durations::default_path().map(|path| Durations::read(&path));
         // A record of another version is ignored.
         let previous = record(request.state).ok().flatten().unwrap_or_default();
@@ -163,7 +159,7 @@ impl<'a> Session<'a> {
             driver,
             tree,
             config,
-            interrupted,
+            interrupts,
             beginning: Instant::now(),
             durations: durations.transpose()?.unwrap_or_default(),
             expected: previous.derivations.values().flatten().cloned().collect(),
@@ -176,6 +172,8 @@ impl<'a> Session<'a> {
         self.remember();
         let paths = result?;
         self.link(&paths)?;
+        // Whoever interrupts the end of a build wants nothing more of the command either.
+        driver::stop_if(self.interrupts.flag())?;
         Ok(paths)
     }
 
@@ -285,7 +283,7 @@ impl<'a> Session<'a> {
             evaluate(evaluation)
         })?;
         drop(pulse);
-        driver::stop_if(&self.interrupted)?;
+        driver::stop_if(self.interrupts.flag())?;
         let end = self.now();
         self.record.evaluations.push(Span { start, end });
         Ok(evaluated)
@@ -302,7 +300,7 @@ impl<'a> Session<'a> {
             beginning: self.beginning,
             durations: &mut self.durations,
             previous: &self.previous.derivations,
-            interrupted: &self.interrupted,
+            interrupted: self.interrupts.flag(),
             observe: &mut |event| progress.show(event),
         };
         let report = self.driver.build(closure, &mut context)?;

@@ -24,6 +24,7 @@ mod config;
 pub mod driven;
 mod evaluation;
 mod inputs;
+mod interrupts;
 pub mod isolation;
 mod links;
 mod pinned;
