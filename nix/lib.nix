@@ -87,18 +87,20 @@ let
     {
       # The workspace: a path.
       src,
+      # The flake that asks, for its revision: `self`.
+      self ? src,
       # The system that builds.
       system ? "x86_64-linux",
       # The description of the images: a path.
       description ? src + "/images.toml",
       # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds
-      # since 1970. A flake knows its own.
+      # since 1970.
       revision ? {
         commit = builtins.substring 0 40 (
-          src.rev or src.dirtyRev or "0000000000000000000000000000000000000000"
+          self.rev or self.dirtyRev or "0000000000000000000000000000000000000000"
         );
-        time = src.lastModified or 0;
-        dirty = !(src ? rev);
+        time = self.lastModified or 0;
+        dirty = !(self ? rev);
       },
       # The compiler: "release" for the release that toolchain.lock pins, "debian" for Debian's.
       # Where the lock has no compiler for the system, Debian's takes the place of the release.

@@ -153,7 +153,7 @@ fn other_flake() -> Result<()> {
     let input = format!("inputs.crateyard.url = \"{url}\";");
     for line in [
         &input,
-        "crateyard.lib.addImages { src = ./.; } ( … );",
+        "crateyard.lib.addImages { inherit self; src = ./.; } ( … );",
         "# add the lines above",
     ] {
         ensure!(said.contains(line), "no {line:?} in\n{said}");
@@ -162,7 +162,7 @@ fn other_flake() -> Result<()> {
         &file,
         format!(
             "{{\n  {input}\n  outputs = {{ self, crateyard, ... }}:\n  crateyard.lib.addImages {{ \
-             src = ./.; }} ( {theirs} );\n}}\n"
+             inherit self; src = ./.; }} ( {theirs} );\n}}\n"
         ),
     )?;
     let flake = format!("path:{}", workspace.path().display());

@@ -305,6 +305,15 @@ fn revision() -> Result<()> {
     );
     let said = duct::cmd!(crate::workspaces::binary_of(&units, "dated")?).read()?;
     ensure!(said == commit, "the program says {said:?}");
+    // A flake hands over its own.
+    let of_flake = format!(
+        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; \
+         self = {{ rev = \"{commit}\"; }}; }}).units",
+        repository().display(),
+        workspace.path().display()
+    );
+    let said = duct::cmd!(crate::workspaces::binary_of(&of_flake, "dated")?).read()?;
+    ensure!(said == commit, "with a flake, the program says {said:?}");
     // Units that do not get the revision are not built again.
     let derivation = |units: &str| -> Result<String> {
         let expression = format!(

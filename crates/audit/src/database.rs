@@ -106,7 +106,9 @@ impl Database {
                 continue;
             }
             for package in list(&below)?.into_iter().filter(|it| it.is_dir()) {
-                files.extend(list(&package)?.into_iter().filter(|it| is_advisory(it)));
+                // A pipe would never end.
+                let advisories = list(&package)?.into_iter();
+                files.extend(advisories.filter(|it| is_advisory(it) && it.is_file()));
             }
         }
         let mut account = Account::default();

@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn the_source_that_a_compiler_quotes_names_no_file() {
+        let request = request("app", "/workspace/app", &[]);
+        let said = "error: couldn't read `/workspace/app/../LICENSE`: No such file or directory\n \
+                    --> app/src/main.rs:1:20\n1 | const L: &str = \
+                    include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../LICENSE\"));\n";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains("files = [\"../LICENSE\"]"), "{hint}");
+    }
+
+    #[test]
     fn a_missing_program_is_named_with_its_debian_package() {
         let request = request("tiny", "/workspace", &[]);
         for (said, package) in [

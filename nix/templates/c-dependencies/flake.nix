@@ -3,5 +3,5 @@
 
   inputs.crateyard.url = "github:crateyard/crateyard";
 
-  outputs = { self, crateyard }: crateyard.lib.mkFlake { src = ./.; };
+  outputs = { self, crateyard }: crateyard.lib.mkFlake { inherit self; src = ./.; };
 }

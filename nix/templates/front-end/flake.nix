@@ -6,6 +6,7 @@
   outputs =
     { self, crateyard }:
     crateyard.lib.mkFlake {
+      inherit self;
       src = ./.;
       # The front end: a path, or a derivation that builds one.
       parts.web = ./web/public;

@@ -65,7 +65,7 @@ pub fn download(
                     Err(reason) => {
                         let reason = reason.unwrap_or_else(|| said_of(&said, uri));
                         let mirror = uri.strip_suffix(&quote(&files[*place].path)).unwrap_or(uri);
-                        missing.insert(*place, format!("{mirror} has no such file: {reason}"))
+                        missing.insert(*place, format!("{mirror}: {reason}"))
                     }
                 };
             }

@@ -44,7 +44,10 @@ impl Failure<'_> {
         let mut files: BTreeSet<PathBuf> = unreadable
             .filter_map(|file| paths::undeclared(&file))
             .collect();
-        files.extend(self.undeclared(words::paths(self.said).into_iter()));
+        // A compiler also quotes the source, where the path may stand without its beginning.
+        if files.is_empty() {
+            files.extend(self.undeclared(words::paths(self.said).into_iter()));
+        }
         self.declare_files(files)
     }
 
@@ -98,7 +101,7 @@ impl Failure<'_> {
         );
         Some(format!(
             "{first:?} {are} not among the files that {package} is built from. \
-             What is in the repository can be declared in images.toml:\n\n    \
+             Add what is in the repository to `files` in images.toml:\n\n    \
              [crates.{package}]\n    files = {files:?}\n"
         ))
     }

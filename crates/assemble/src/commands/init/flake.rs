@@ -1,8 +1,8 @@
 //! The flake of a workspace: the whole file, or the lines that an existing flake lacks.
 
-/// The arguments of `mkFlake`. They name the directory of flake.nix, because `self` is the
-/// repository's top in some versions of Nix.
-const SOURCE: &str = "{ src = ./.; }";
+/// The arguments of `mkFlake`. `self` knows the revision. The source is the directory of flake.nix,
+/// because `self` is the repository's top in some versions of Nix.
+const SOURCE: &str = "{ inherit self; src = ./.; }";
 
 /// Returns the text of a flake that only has images.
 pub fn whole(crateyard: &str) -> String {
