@@ -1,5 +1,5 @@
-# Runs plain `cargo build` in a cell with the default toolchain, at the paths that units see. Units
-# must make the same bytes. The output holds the programs, Cargo's messages about each unit
+# Runs plain `cargo build` in a cell with the workspace's toolchain, at the paths that units see.
+# Units must make the same bytes. The output holds the programs, Cargo's messages about each unit
 # (`messages`), and how long each took (`timings.html`).
 {
   # This flake.
@@ -15,7 +15,16 @@
   system ? "x86_64-linux",
 }:
 let
-  foundation = crateyard.lib.foundationFor system;
+  toolchainLock = src + "/toolchain.lock";
+  foundation =
+    if builtins.pathExists toolchainLock then
+      import ../nix/foundation.nix {
+        inherit system toolchainLock;
+        crateyard = crateyard.outPath;
+        host = (import ../nix/systems.nix).${system};
+      }
+    else
+      crateyard.lib.foundationFor system;
   lock = import ../nix/cargo/lock.nix { lock = src + "/Cargo.lock"; };
   debianLock = src + "/debian.lock";
   debian = import ../nix/debian/lock.nix {
