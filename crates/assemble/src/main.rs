@@ -12,6 +12,7 @@ mod changes;
 mod commands;
 mod connection;
 mod findings;
+mod flake_file;
 mod image_argument;
 mod image_build;
 mod inputs;

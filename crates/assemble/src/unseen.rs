@@ -9,7 +9,7 @@ use crateyard_terminal::note;
 use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
 use serde_json::Value;
 
-use crate::commands::init::flake;
+use crate::flake_file;
 
 /// The number of files that a note names.
 const NAMED: usize = 3;
@@ -17,7 +17,7 @@ const NAMED: usize = 3;
 /// Prints notes on what a failed build may have missed.
 pub fn explain(workspace: &Path) {
     let flake = std::fs::read_to_string(workspace.join("flake.nix")).unwrap_or_default();
-    if !flake::is_complete(&flake) {
+    if !flake_file::is_complete(&flake) {
         note!("flake.nix seems to add no images\n  try: `assemble init`, which prints the lines");
     }
     let repository = GitRepository::of(workspace);

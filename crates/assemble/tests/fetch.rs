@@ -404,7 +404,7 @@ fn locks_that_cannot_be_read_are_told() {
     let output = case.fetch(&case.archive.mirror(), &[]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        error.contains("debian.lock") && error.contains("assemble lock"),
+        error.contains("debian.lock") && error.contains("assemble init"),
         "{error}"
     );
 }

@@ -176,8 +176,8 @@ fn read(path: String, text: &str) -> Dockerfile {
     }
 }
 
-/// Returns the stage that `FROM IMAGE AS NAME` begins. If the image is a stage, it has all that this
-/// one has.
+/// Returns the stage that `FROM IMAGE AS NAME` begins. If the image is a stage, the new one has all
+/// that this stage has.
 fn begun<'s>(arguments: &[String], mut stages: impl Iterator<Item = &'s Stage>) -> Stage {
     let mut words = arguments.iter().filter(|word| !word.starts_with("--"));
     let base = words.next().map(|word| word.to_lowercase());

@@ -1,6 +1,5 @@
 //! `assemble init`: writes a flake and a first description for a workspace.
 
-pub mod flake;
 mod outside;
 mod sources;
 
@@ -16,7 +15,7 @@ use crateyard_terminal::print_line;
 use crateyard_toolchain::Choice;
 use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
 
-use crate::native;
+use crate::{flake_file, native};
 
 /// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
@@ -128,20 +127,20 @@ impl Workspace<'_> {
     /// and prints the lines to add to it.
     fn write_flake(&self) -> Result<bool> {
         let path = self.path(FLAKE);
-        if create(&path, &flake::whole(&self.args.crateyard))? {
+        if create(&path, &flake_file::whole(&self.args.crateyard))? {
             nix::remember_own(&self.args.workspace)?;
             print_line(format!("wrote {FLAKE}"))?;
             return Ok(true);
         }
         let context = || format!("cannot read {}", path.display());
-        if flake::is_complete(&fs::read_to_string(&path).with_context(context)?) {
+        if flake_file::is_complete(&fs::read_to_string(&path).with_context(context)?) {
             print_line(format!("kept  {FLAKE}, which already has images"))?;
             return Ok(true);
         }
         print_line(format!(
             "kept  {FLAKE}, which already exists. These lines add the images:"
         ))?;
-        for line in flake::lines_to_add(&self.args.crateyard) {
+        for line in flake_file::lines_to_add(&self.args.crateyard) {
             print_line(format!("        {line}"))?;
         }
         Ok(false)
