@@ -1,4 +1,4 @@
-//! Outcomes of programs that compare builds, kept as JSON so that one table can cover many runs.
+//! Outcomes of programs that compare builds, and durations of tests, kept as JSON for later runs.
 
 use anyhow::{Context, Result};
 use serde::Serialize;

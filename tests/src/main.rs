@@ -29,6 +29,7 @@ mod foreign;
 mod hostile;
 mod images;
 mod init;
+mod kept;
 mod native;
 mod nix;
 mod npm;

@@ -297,21 +297,21 @@ fn revision() -> Result<()> {
     // A directory has no revision.
     ensure!(said == "0".repeat(40), "the program says {said:?}");
     let commit = "0123456789abcdef0123456789abcdef01234567";
-    let units = format!(
-        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; \
-         revision = {{ commit = \"{commit}\"; time = 0; dirty = false; }}; }}).units",
-        repository().display(),
-        workspace.path().display()
-    );
+    let units_with = |argument: String| {
+        format!(
+            "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; {argument}; \
+             }}).units",
+            repository().display(),
+            workspace.path().display()
+        )
+    };
+    let units = units_with(format!(
+        "revision = {{ commit = \"{commit}\"; time = 0; dirty = false; }}"
+    ));
     let said = duct::cmd!(crate::workspaces::binary_of(&units, "dated")?).read()?;
     ensure!(said == commit, "the program says {said:?}");
     // A flake hands over its own.
-    let of_flake = format!(
-        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; \
-         self = {{ rev = \"{commit}\"; }}; }}).units",
-        repository().display(),
-        workspace.path().display()
-    );
+    let of_flake = units_with(format!("self = {{ rev = \"{commit}\"; }}"));
     let said = duct::cmd!(crate::workspaces::binary_of(&of_flake, "dated")?).read()?;
     ensure!(said == commit, "with a flake, the program says {said:?}");
     // Units that do not get the revision are not built again.

@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
+mod kept;
 mod watch;
 
 /// Runs the test programs of `cargo test` side by side.

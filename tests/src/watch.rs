@@ -1,9 +1,10 @@
 //! Shows which tests run, and where the time goes. Remembers how long each took, so that the next
 //! run starts with the longest.
 
-use anyhow::{Context, Result};
+use crate::kept;
+use anyhow::Result;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -85,9 +86,7 @@ pub fn print_slowest() {
 pub fn longest_first<T>(tests: &mut [T], name: impl Fn(&T) -> String) {
     let durations = remembered().unwrap_or_default();
     let duration = |test: &T| durations.get(&name(test)).copied();
-    tests.sort_by_cached_key(|test| {
-        duration(test).map_or(0, |duration| u64::MAX - duration.as_millis() as u64)
-    });
+    tests.sort_by_cached_key(|test| Reverse(duration(test).unwrap_or(Duration::MAX)));
 }
 
 /// Writes down how long the tests took that ran. Keeps the durations of the others.
@@ -95,16 +94,12 @@ pub fn remember() -> Result<()> {
     let mut durations = remembered().unwrap_or_default();
     let done = watch().done.clone();
     durations.extend(done.into_iter().map(|(duration, name)| (name, duration)));
-    let file = file()?;
-    let new = file.with_extension("new");
-    fs::write(&new, serde_json::to_vec_pretty(&durations)?)
-        .and_then(|()| fs::rename(&new, &file))
-        .with_context(|| format!("cannot write {}", file.display()))
+    kept::save(&durations, &file()?)
 }
 
 /// Reads the durations of earlier runs.
 fn remembered() -> Result<BTreeMap<String, Duration>> {
-    Ok(serde_json::from_slice(&fs::read(file()?)?)?)
+    Ok(kept::load(&file()?)?.unwrap_or_default())
 }
 
 /// The file lies beside this program in Cargo's target directory, which outlives a clone in CI.

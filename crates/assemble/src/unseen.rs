@@ -24,11 +24,11 @@ pub fn explain(workspace: &Path) {
     if let Ok(description) = described::read(&workspace.join("images.toml")) {
         for (owner, file) in declared(workspace, &description) {
             let place = workspace.join(&file);
-            let is_tracked = |it: &GitRepository| it.tracks(&file.to_string_lossy());
+            let is_untracked = |it: &GitRepository| !it.tracks(&file.to_string_lossy());
             let file = file.display();
             if place.symlink_metadata().is_err() {
                 note!("images.toml names {file} in [{owner}], which does not exist");
-            } else if !repository.as_ref().is_none_or(is_tracked) {
+            } else if repository.as_ref().is_some_and(is_untracked) {
                 note!("images.toml names {file} in [{owner}], which git does not track");
             }
         }

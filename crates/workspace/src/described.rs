@@ -16,16 +16,11 @@ const NAME: &str = "images.toml";
 /// # Errors
 /// Fails if it can't be read, or has an error.
 pub fn read(path: &Path) -> Result<Description> {
-    let text = text_of(path)?;
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(path)),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     Ok(Description::parse(&text, &path.display().to_string())?)
-}
-
-/// Returns the text of a description.
-fn text_of(path: &Path) -> Result<String> {
-    match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(path)),
-        read => read.with_context(|| format!("cannot read {}", path.display())),
-    }
 }
 
 /// Says that there is no description, and where there is one: people work in the directories of
@@ -62,9 +57,7 @@ pub fn names(workspace: &Path) -> Result<Vec<String>> {
 pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
     files::check(workspace)?;
     let file = workspace.join(NAME);
-    let text = text_of(&file)?;
-    let described = Description::parse(&text, &file.to_string_lossy())?;
-    let known: Vec<String> = described.images.into_keys().collect();
+    let known: Vec<String> = read(&file)?.images.into_keys().collect();
     if images.is_empty() {
         return Ok(known);
     }
