@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files that commands read by name.
-const FILES: [&str; 14] = [
+/// The files that commands, or the git that they run, read by name.
+const FILES: [&str; 16] = [
     "Cargo.toml",
     "Cargo.lock",
     "images.toml",
@@ -22,6 +22,8 @@ const FILES: [&str; 14] = [
     "rust-toolchain.toml",
     ".cargo/config",
     ".cargo/config.toml",
+    ".gitattributes",
+    ".gitignore",
     ".gitmodules",
     "audit.toml",
     "deploy.toml",
@@ -249,5 +251,51 @@ mod tests {
         file.set_len(MAX_FILE + 1).unwrap();
         let error = check(directory.path()).unwrap_err().to_string();
         assert!(error.contains("67108865 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_files_that_are_looked_at_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a/x", "b", "c"] {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let look = |mut left: usize| find_odd(directory.path(), &mut Vec::new(), &mut left);
+        look(4).unwrap();
+        let error = look(3).unwrap_err().to_string();
+        assert!(error.contains("more than 1000000 files"), "{error}");
+    }
+
+    /// git lists a submodule as one entry, and says nothing of the links in it.
+    #[test]
+    fn manifests_in_submodules_stay_in_the_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("repository");
+        let inner = top.join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(directory.path().join("secret"), "").unwrap();
+        let git = |place: &Path, arguments: &[&str]| {
+            crate::git::read(place, arguments).unwrap();
+        };
+        for place in [&top, &inner] {
+            git(place, &["init", "--quiet"]);
+        }
+        fs::write(inner.join("Cargo.toml"), "").unwrap();
+        git(&inner, &["add", "--all"]);
+        let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        git(
+            &inner,
+            &[&author[..], &["commit", "--quiet", "-m", "a"]].concat(),
+        );
+        git(&top, &["add", "--all"]);
+        let repository = GitRepository::of(&top).unwrap();
+        let (_, submodules) = repository.links_and_submodules().unwrap();
+        assert_eq!(submodules, [inner.canonicalize().unwrap()]);
+        check_manifests(&top).unwrap();
+        fs::remove_file(inner.join("Cargo.toml")).unwrap();
+        symlink("../../secret", inner.join("Cargo.toml")).unwrap();
+        let error = check_manifests(&top).unwrap_err().to_string();
+        assert!(error.contains("inner/Cargo.toml is a link to"), "{error}");
     }
 }

@@ -10,7 +10,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Output;
+use std::time::Duration;
 
 /// The files that Nix needs to evaluate a workspace, each with the command that writes it.
 const NEEDED: [(&str, &str); 4] = [
@@ -96,6 +97,25 @@ impl GitRepository {
         known.is_none_or(|known| !known.trim().is_empty())
     }
 
+    /// Returns the tracked files at or below a path of the workspace, also of a repository that
+    /// belongs to another user. Listing them runs no program.
+    ///
+    /// # Errors
+    /// Fails if git can't be started, or can't read the repository.
+    pub fn tracked_below(&self, name: &str) -> Result<Vec<String>> {
+        let anybodys = [
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.directory"),
+            ("GIT_CONFIG_VALUE_0", "*"),
+        ];
+        let listed = ask(&self.workspace, &["ls-files", "-z", "--", name], &anybodys)?;
+        let names = listed.split(|&byte| byte == 0);
+        let names = names.filter(|name| !name.is_empty());
+        Ok(names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
+    }
+
     /// Returns the files of the workspace that git neither tracks nor ignores.
     pub fn untracked(&self) -> Vec<String> {
         let listed = self.git(&["ls-files", "--others", "--exclude-standard", "-z"]);
@@ -129,7 +149,7 @@ impl GitRepository {
     /// be asked.
     pub(crate) fn links_and_submodules(&self) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
         let arguments = ["ls-files", "--stage", "-z", "--full-name", "--", ":/"];
-        let listed = read(&self.workspace, &arguments).ok()?;
+        let listed = ask(&self.workspace, &arguments, &[]).ok()?;
         let of_kind = |kind: &[u8]| {
             let lines = listed.split(|&byte| byte == 0);
             let path = |line: &[u8]| {
@@ -144,18 +164,10 @@ impl GitRepository {
         Some((of_kind(b"120000 "), of_kind(b"160000 ")))
     }
 
-    /// Runs git, and returns its output; `None` if git fails. Runs no program that the repository's
-    /// configuration names.
+    /// Asks git about the work tree; `None` if git fails.
     fn git(&self, arguments: &[&str]) -> Option<String> {
-        let output = Command::new("git")
-            .args(NO_PROGRAMS)
-            .args(arguments)
-            .current_dir(&self.workspace)
-            .stdin(Stdio::null())
-            .output()
-            .ok()?;
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(printed)
+        let printed = ask(&self.workspace, arguments, &[]).ok()?;
+        Some(String::from_utf8_lossy(&printed).into_owned())
     }
 }
 
@@ -188,6 +200,30 @@ pub fn read_from_elsewhere(directory: &Path, arguments: &[&str]) -> Result<Vec<u
 }
 
 fn run(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let running = start(directory, arguments, variables)?;
+    printed(arguments, running.wait()?)
+}
+
+/// The time in which git answers questions about the files of a work tree. It would wait forever
+/// for a named pipe in the place of a `.gitignore`.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs git as [`run`] does, for at most [`PATIENCE`].
+fn ask(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let running = start(directory, arguments, variables)?;
+    if let Some(output) = running.wait_timeout(PATIENCE)? {
+        return printed(arguments, output);
+    }
+    running.kill()?;
+    bail!(
+        "git {} in {} did not end within {} seconds, and was stopped",
+        arguments[0],
+        directory.display(),
+        PATIENCE.as_secs()
+    )
+}
+
+fn start(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<duct::Handle> {
     let words = NO_PROGRAMS.iter().chain(arguments);
     let mut command = duct::cmd("git", words)
         .dir(directory)
@@ -196,15 +232,14 @@ fn run(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Resu
     for (name, value) in variables {
         command = command.env(name, value);
     }
-    let output = command
-        .stdout_capture()
-        .stderr_capture()
-        .unchecked()
-        .run()
-        .context("cannot start git")?;
+    let command = command.stdin_null().stdout_capture().stderr_capture();
+    command.unchecked().start().context("cannot start git")
+}
+
+fn printed(arguments: &[&str], output: &Output) -> Result<Vec<u8>> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git {}: {said}", arguments[0]);
-    Ok(output.stdout)
+    Ok(output.stdout.clone())
 }
 
 /// Returns the top of the repository around a directory.
@@ -237,6 +272,7 @@ pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     /// Runs git without the user's configuration.
     fn git_in(directory: &Path, arguments: &[&str]) {

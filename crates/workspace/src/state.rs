@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crateyard_disk::Directory;
 use sha2::{Digest, Sha256};
 
-use crate::git;
+use crate::git::GitRepository;
 
 /// The name of the directory in a workspace.
 pub const NAME: &str = ".crateyard";
@@ -83,20 +83,28 @@ fn opened<T>(workspace: &Path, result: std::io::Result<T>) -> Result<T> {
 }
 
 /// Fails if git tracks a file of the state: tracked files come from anybody who may write to the
-/// repository.
+/// repository. Also fails if git can't say so.
 fn refuse_tracked(workspace: &Path) -> Result<()> {
-    // Without git or a repository, nothing is tracked.
-    let listed = git::read(workspace, &["ls-files", "-z", "--", NAME]).unwrap_or_default();
-    let Some(first) = listed
-        .split(|&byte| byte == 0)
-        .find(|name| !name.is_empty())
-    else {
+    let Some(repository) = GitRepository::of(workspace) else {
+        return Ok(());
+    };
+    // A state that does not exist is nobody else's.
+    if workspace.join(NAME).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let listed = repository.tracked_below(NAME).with_context(|| {
+        format!(
+            "cannot ask git whether it tracks {NAME}, where builds of this machine keep their \
+             state\n  try: install git, or remove {}",
+            workspace.join(NAME).display()
+        )
+    })?;
+    let Some(first) = listed.first() else {
         return Ok(());
     };
     bail!(
-        "git tracks {:?}, and {NAME} is where builds of this machine keep their state\n  \
-         try: git rm -r --cached {NAME}, after a look at who added it",
-        String::from_utf8_lossy(first)
+        "git tracks {first:?}, and {NAME} is where builds of this machine keep their state\n  \
+         try: git rm -r --cached {NAME}, after a look at who added it"
     )
 }
 
@@ -138,8 +146,9 @@ fn key(workspace: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     fn repository() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -159,6 +168,41 @@ mod tests {
         for error in [State::of(path).unwrap_err(), State::find(path).unwrap_err()] {
             assert!(error.to_string().contains("git tracks"), "{error}");
         }
+    }
+
+    /// Git refuses the repository of another user. A clone that somebody else unpacked is one.
+    #[test]
+    fn what_git_tracks_is_refused_in_a_repository_of_another_owner() {
+        let repository = repository();
+        let path = repository.path();
+        State::of(path).unwrap();
+        let give = |to: u32| {
+            let git = path.join(".git");
+            std::os::unix::fs::chown(path, Some(to), None)
+                .and_then(|()| std::os::unix::fs::chown(git, Some(to), None))
+        };
+        let mine = fs::metadata(path).unwrap().uid();
+        if give(65534).is_err() {
+            return eprintln!("SKIPPED: tracked files of another owner: chown needs root");
+        }
+        assert!(git::read(path, &["status"]).is_err(), "git refuses it");
+        assert!(State::find(path).unwrap().is_some());
+        give(mine).unwrap();
+        git::read(path, &["add", "--force", NAME]).unwrap();
+        give(65534).unwrap();
+        for error in [State::of(path).unwrap_err(), State::find(path).unwrap_err()] {
+            assert!(error.to_string().contains("git tracks"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_repository_that_git_cannot_read_is_refused() {
+        let repository = repository();
+        let path = repository.path();
+        State::of(path).unwrap();
+        fs::write(path.join(".git/index"), "DIRC, but no index").unwrap();
+        let error = State::find(path).unwrap_err();
+        assert!(error.to_string().contains("cannot ask git"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::inputs::directory;
 const SECRET: &str = "nobody-else-s-business";
 
 /// The files that commands read by name.
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "Cargo.toml",
     "Cargo.lock",
     "images.toml",
@@ -22,6 +22,8 @@ const FILES: [&str; 12] = [
     "toolchain.lock",
     "rust-toolchain.toml",
     ".cargo/config.toml",
+    ".gitattributes",
+    ".gitignore",
     ".gitmodules",
     "audit.toml",
     "deploy.toml",
