@@ -7,7 +7,7 @@ use crate::media_type;
 /// The largest accepted zstd window, as a power of two: 128 MiB, zstd's own bound for streams. It
 /// bounds the memory that a hostile stream can ask for.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
-/// The most memory that an xz stream may ask for, in KiB, as in crates/seed. Packages of Debian need
+/// The most memory that an xz stream may ask for, in KiB, as in crates/seed. Debian's packages need
 /// 65 MiB, archives of Rust's releases 129 MiB.
 const MAX_XZ_MEMORY: u32 = 160 << 10;
 

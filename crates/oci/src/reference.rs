@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use self::parse::{check_repository, check_tag, parse};
+use self::parse::{check_repository, check_tag, parse, split_account};
 use crate::Digest;
 
 const DOCKER_HUB: &str = "docker.io";
@@ -50,12 +50,20 @@ pub struct ParseReferenceError {
 }
 
 impl ParseReferenceError {
-    /// Makes an error that names the rule which a text breaks.
+    /// Makes an error that names the rule which a text breaks. It quotes the text, but not the
+    /// password that somebody put in front of a registry.
     pub fn new(text: &str, reason: impl Into<String>) -> ParseReferenceError {
-        ParseReferenceError {
-            text: text.to_owned(),
-            reason: reason.into(),
-            remedy: "REGISTRY/REPOSITORY, then :TAG or @sha256:… where wanted",
+        match split_account(text) {
+            Some((_, address)) => ParseReferenceError {
+                text: format!("…@{address}"),
+                reason: "an account and its password can't be part of it".to_owned(),
+                remedy: "docker login REGISTRY, then the reference without the account",
+            },
+            None => ParseReferenceError {
+                text: text.to_owned(),
+                reason: reason.into(),
+                remedy: "REGISTRY/REPOSITORY, then :TAG or @sha256:… where wanted",
+            },
         }
     }
 }
@@ -102,6 +110,9 @@ impl FromStr for ImageName {
             remedy: "NAME:TAG, such as gateway:0.1.0 or registry.example/team/gateway:0.1.0",
             ..ParseReferenceError::new(text, reason)
         };
+        if split_account(text).is_some() {
+            return Err(ParseReferenceError::new(text, ""));
+        }
         if text.contains('@') {
             return Err(fail(
                 "a digest can't be chosen, it follows from the content",
@@ -281,6 +292,28 @@ mod tests {
 
     fn digest() -> String {
         format!("sha256:{}", "a".repeat(64))
+    }
+
+    #[test]
+    fn no_error_quotes_a_password() {
+        let digest = digest();
+        for text in [
+            "user:secret@host.example/x",
+            "user:secret@localhost",
+            "secret@host.example/x:tag",
+            "https://user:secret@host.example/x",
+            "host.example/user:secret@x/y",
+            &format!("user:sec@ret@host.example/x@{digest}"),
+        ] {
+            let named = text.parse::<ImageName>().unwrap_err();
+            for error in [text.parse::<Reference>().unwrap_err(), named] {
+                let said = error.to_string();
+                assert!(!said.contains("sec"), "{said}");
+                assert!(said.contains("docker login"), "{said}");
+            }
+        }
+        let typo = "app@sha25:aa".parse::<Reference>().unwrap_err();
+        assert!(typo.to_string().contains("\"app@sha25:aa\""), "{typo}");
     }
 
     #[test]

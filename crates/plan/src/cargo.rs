@@ -60,8 +60,8 @@ pub fn record(
     Record::load_all(Path::new(RECORDS))
 }
 
-/// Makes Cargo keep its memory in huge pages. Cargo forks for each unit, and a fork copies the table
-/// of all pages: 60,000 small ones for a thousand packages.
+/// Makes Cargo keep its memory in huge pages. Cargo forks for each unit, and a fork copies the page
+/// table: 60,000 small pages for 1,400 packages.
 fn use_huge_pages(cargo: &mut Command) {
     // The C library looks in `/sys` whether the kernel has huge pages. A cell has no `/sys`, and a
     // kernel without huge pages ignores the advice.

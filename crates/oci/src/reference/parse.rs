@@ -40,6 +40,19 @@ pub(super) fn parse(text: &str) -> Result<Reference, String> {
     })
 }
 
+/// Splits a text into an account and the address after it, as in `NAME:PASSWORD@REGISTRY/…`; `None`
+/// if it has no account. The name in front of a digest is none.
+pub(super) fn split_account(text: &str) -> Option<(&str, &str)> {
+    let without_digest = text
+        .find("@sha256:")
+        .or_else(|| text.find("@sha512:"))
+        .unwrap_or(text.len());
+    let at = text[..without_digest].rfind('@')?;
+    let (account, address) = (&text[..at], &text[at + 1..]);
+    let is_one = account.contains(':') || address.contains(['/', '.']);
+    is_one.then_some((account, address))
+}
+
 /// Splits off the tag, which follows the last colon. A colon before a slash precedes a port.
 fn split_tag(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once(':') {
