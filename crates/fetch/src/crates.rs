@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use crateyard_nix::{Store, sha256_of};
 use crateyard_workspace::cargo::{Cargo, said};
 use serde::Deserialize;
@@ -37,8 +37,14 @@ pub struct Git {
     pub source: String,
 }
 
+/// The newest version of the format that is read here (Cargo's `ResolveVersion`).
+const NEWEST_FORMAT: u32 = 4;
+
 #[derive(Deserialize)]
 struct CargoLock {
+    /// The version of the format. Versions 1 and 2 do not say it.
+    #[serde(default)]
+    version: u32,
     #[serde(default)]
     package: Vec<Package>,
     /// Where locks of version 1 have the checksums: `checksum NAME VERSION (SOURCE)`.
@@ -57,14 +63,28 @@ struct Package {
 fn parse(lock: &Path) -> Result<CargoLock> {
     let cannot = || format!("cannot read {}", lock.display());
     let text = std::fs::read_to_string(lock).with_context(cannot)?;
-    toml::from_str(&text).with_context(cannot)
+    let parsed: CargoLock = toml::from_str(&text).with_context(cannot)?;
+    ensure!(
+        parsed.version <= NEWEST_FORMAT,
+        "{} has the format {}, and the newest known here is {NEWEST_FORMAT}\n  try: a newer \
+         Crateyard, or cargo generate-lockfile",
+        lock.display(),
+        parsed.version
+    );
+    // A package by itself is in its own lock.
+    ensure!(
+        !parsed.package.is_empty(),
+        "{} lists no package\n  try: cargo generate-lockfile",
+        lock.display()
+    );
+    Ok(parsed)
 }
 
 /// Reads the name and version of each crate from crates.io in `Cargo.lock`, no matter which package
 /// depends on it.
 ///
 /// # Errors
-/// When it can't be read.
+/// When it can't be read, has a newer format or lists nothing.
 pub fn of_crates_io(lock: &Path) -> Result<Vec<(String, String)>> {
     let is_there = |it: &Package| {
         let source = it.source.as_deref();
@@ -75,9 +95,14 @@ pub fn of_crates_io(lock: &Path) -> Result<Vec<(String, String)>> {
 }
 
 /// Reads `Cargo.lock`.
+///
+/// # Errors
+/// When it can't be read, has a newer format or lists nothing, or a crate has no checksum.
 pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
     let mut pinned = Pinned::default();
-    let CargoLock { package, metadata } = parse(lock)?;
+    let CargoLock {
+        package, metadata, ..
+    } = parse(lock)?;
     for package in package {
         let Some(source) = package.source else {
             continue;
@@ -234,5 +259,22 @@ mod tests {
         assert_eq!(crates, [("a-1.0.0.crate", "aa")]);
         let git: Vec<_> = pinned.git.iter().map(|it| &*it.package).collect();
         assert_eq!(git, ["b 2.0.0"]);
+    }
+
+    #[test]
+    fn a_lock_of_the_future_or_of_nothing_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("Cargo.lock");
+        for (text, expected) in [
+            ("version = 99\n", "has the format 99"),
+            ("", "lists no package"),
+            ("version = 4\n", "lists no package"),
+        ] {
+            std::fs::write(&lock, text).unwrap();
+            let Err(error) = read(&lock, &Store::new(None)) else {
+                panic!("{text:?} was read");
+            };
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }
