@@ -55,6 +55,13 @@ impl Refusal<'_> {
                 Kind::Refused,
                 "raise the size limit of the registry or the proxy in front of it".to_owned(),
             ),
+            // A PUT that was only accepted, see `Reply::is_stored`.
+            200..=299 => (
+                Kind::Contradiction,
+                "push again later: the registry took the request, but does not say that it stored \
+                 the content"
+                    .to_owned(),
+            ),
             300..=399 => (
                 Kind::Contradiction,
                 "use the address that the registry redirects to".to_owned(),

@@ -167,9 +167,7 @@ impl Upload<'_> {
         call.payload = self.part(0, self.blob.size());
         let reply = self.send(&call).await?;
         match reply.status() {
-            status if status.is_success() => {
-                Ok(self.repository.check_digest(&reply, self.digest)?)
-            }
+            _ if reply.is_stored() => Ok(self.repository.check_digest(&reply, self.digest)?),
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(self.too_large(session, self.blob.size(), reply).await)
             }
@@ -252,7 +250,7 @@ impl Upload<'_> {
         let mut call = self.call(Method::PUT, session);
         self.name_digest(&mut call);
         let reply = self.send(&call).await?;
-        if reply.status().is_success() {
+        if reply.is_stored() {
             return Ok(self.repository.check_digest(&reply, self.digest)?);
         }
         Err(self.judge_close(reply).await)

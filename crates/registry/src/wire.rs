@@ -97,6 +97,17 @@ impl Reply {
         self.response.status()
     }
 
+    /// Whether the registry says that it stored what a PUT sent: with 201, as in the
+    /// [specification], or as some registries do with 200 or 204. With 202 it stored nothing yet.
+    ///
+    /// [specification]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(
+            self.status(),
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT
+        )
+    }
+
     pub(crate) fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }

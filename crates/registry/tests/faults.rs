@@ -504,6 +504,24 @@ fn a_registry_that_stores_something_else_is_not_believed() {
     }
 }
 
+/// `202 Accepted` promises a result and names none.
+#[test]
+fn what_a_registry_only_accepts_is_not_pushed() {
+    need!("accepted only", "docker-registry");
+    for part in ["/blobs/uploads/", "/manifests/"] {
+        let scene = Scene::new();
+        let accepted = Fault::Answer {
+            status: "202 Accepted",
+            headers: Vec::new(),
+        };
+        scene.proxy.fail("PUT", part, 99, accepted);
+        let (kind, text) = scene.failure();
+        assert_eq!(kind, Kind::Contradiction, "{text}");
+        assert!(text.contains("does not say that it stored"), "{text}");
+        assert_eq!(scene.whole(), None, "the tag was not set");
+    }
+}
+
 #[test]
 fn redirects_to_plain_http_elsewhere_are_not_followed() {
     need!("location", "docker-registry");

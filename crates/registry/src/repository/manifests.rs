@@ -126,7 +126,7 @@ impl Repository {
             .insert(CONTENT_TYPE, header(&manifest.media_type));
         call.payload = Payload::Bytes(manifest.bytes.clone());
         let reply = self.transport.send(&call).await?;
-        if reply.status().is_success() {
+        if reply.is_stored() {
             self.check_digest(&reply, &manifest.digest)?;
             let is_listed = reply.header(SUBJECT).is_some();
             return Ok(Put::Stored { is_listed });
