@@ -61,6 +61,15 @@ fn all_of_a_tree_is_removed_and_nothing_that_it_links_to() {
 }
 
 #[test]
+fn what_cannot_get_its_name_leaves_nothing() {
+    let (_scene, ours, other) = scene();
+    ours.write("a/b", b"").unwrap();
+    assert!(ours.link("a", &other).is_err(), "a directory is there");
+    assert!(ours.write("a", b"").is_err(), "a directory is there");
+    assert_eq!(ours.names().unwrap(), ["a"]);
+}
+
+#[test]
 fn a_path_does_not_lead_up() {
     let (_scene, ours, _) = scene();
     for path in ["../other/letter", "/etc/hostname", "..", "", "a/../../x"] {

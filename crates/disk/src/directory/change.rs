@@ -58,7 +58,7 @@ impl Directory {
     pub fn link(&self, name: impl AsRef<OsStr>, target: &Path) -> io::Result<()> {
         let new = temporary();
         rustix::fs::symlinkat(target, &self.descriptor, new.as_str())?;
-        self.rename(new, name)
+        self.put(&new, name.as_ref())
     }
 
     /// Sets the times of a file. For a link, sets those of the link and not of its target.
@@ -129,15 +129,19 @@ impl Directory {
     fn replace(&self, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
         let new = temporary();
         let mut file = self.create_file(&new, 0o644)?;
-        let written = file
-            .write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| self.rename(&new, name));
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if written.is_err() {
             // The first error is the one that matters.
             let _ = self.remove_file(&new);
         }
-        written
+        written.and_then(|()| self.put(&new, name))
+    }
+
+    /// Gives a finished temporary file its name, or removes it.
+    fn put(&self, new: &str, name: &OsStr) -> io::Result<()> {
+        self.rename(new, name).inspect_err(|_| {
+            let _ = self.remove_file(new);
+        })
     }
 }
 
