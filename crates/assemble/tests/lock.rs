@@ -270,6 +270,9 @@ fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
     let whole = start.elapsed();
     let new = case.text();
     assert_ne!(old, new);
+    // Killed processes leave apt's directories to the test, which removes them.
+    let temporary = case.path().join("tmp");
+    fs::create_dir(&temporary).expect("a directory");
     let mut moments = crateyard_testing::moments::Moments::new(test);
     let mut hits = 0;
     while moments.another(hits) {
@@ -277,6 +280,7 @@ fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
         let part = moments.random.f64() * 1.1;
         let mut child = case
             .command(&[])
+            .env("TMPDIR", &temporary)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
