@@ -46,6 +46,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use table::Program;
+use tempfile::TempDir;
 
 /// Builds programs of crates.io by units and by plain Cargo, and compares
 #[derive(Parser)]
@@ -105,8 +106,12 @@ fn main() -> Result<ExitCode> {
     fs::create_dir_all(&args.place)?;
     let place = args.place.canonicalize()?;
     let mut all_good = true;
-    for program in wanted(&args, &programs)? {
-        let outcome = attempt(program, &place, &args)?;
+    let wanted = wanted(&args, &programs)?;
+    let clone = (!wanted.is_empty()).then(|| sources::clone_crateyard(&place));
+    let clone = clone.transpose()?;
+    let crateyard = clone.as_ref().map_or(Path::new(""), TempDir::path);
+    for program in wanted {
+        let outcome = attempt(program, &place, crateyard, &args)?;
         outcome.save(program, &place)?;
         say(program, &verdict(&outcome));
         all_good &= outcome.is_good();
@@ -175,7 +180,7 @@ fn verdict(outcome: &Outcome) -> String {
 }
 
 /// Does all steps. A failing one is part of the outcome.
-fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
+fn attempt(program: &Program, place: &Path, crateyard: &Path, args: &Args) -> Result<Outcome> {
     let known = Outcome::load(program, place)?;
     let mut outcome = match args.only {
         Some(_) => known.unwrap_or_else(|| Outcome::new(program)),
@@ -184,9 +189,10 @@ fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
     outcome.failure = None;
     outcome.cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let mut step = Step::Init;
-    if let Err(error) = go(program, place, args, &mut outcome, &mut step) {
-        // The page is the same wherever the sources are.
-        let said = format!("{error:#}").replace(&format!("{}/", place.display()), "");
+    if let Err(error) = go(program, place, crateyard, args, &mut outcome, &mut step) {
+        // The page is the same wherever the sources and the clone are.
+        let said = format!("{error:#}").replace(&crateyard.display().to_string(), "crateyard");
+        let said = said.replace(&format!("{}/", place.display()), "");
         outcome.failure = Some(Failure { step, said });
     }
     Ok(outcome)
@@ -195,12 +201,13 @@ fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
 fn go(
     program: &Program,
     place: &Path,
+    crateyard: &Path,
     args: &Args,
     outcome: &mut Outcome,
     step: &mut Step,
 ) -> Result<()> {
     say(program, "sources");
-    let cold = sources::prepare(program, place, args.machine_store)?;
+    let cold = sources::prepare(program, place, crateyard, args.machine_store)?;
     *step = Step::Plan;
     say(program, "toolchain, plan");
     cold.prepare()?;
@@ -228,21 +235,21 @@ fn go(
     }
     if matches!(args.only, Some(Part::Again)) {
         *step = Step::Again;
-        outcome.add_again(again(program, &cold, place)?);
+        outcome.add_again(again(program, &cold, place, crateyard)?);
     }
     Ok(())
 }
 
 /// Builds all units once more with plain Nix: from another directory, in another store, with one
 /// core each. Units that programs share are built there only once.
-fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
+fn again(program: &Program, cold: &Cold, place: &Path, crateyard: &Path) -> Result<Again> {
     say(program, "assemble build");
     cold.assemble(&program.name)?;
     // Units that no image refers to may have been deleted together with another program's.
     cold.complete(&[])?;
     let second = place.join("again");
     fs::create_dir_all(&second)?;
-    let second = sources::prepare(program, &second, false)?;
+    let second = sources::prepare(program, &second, crateyard, false)?;
     second.prepare()?;
     say(program, "plain Nix in another store");
     second.complete(&["--option", "cores", "1"])?;

@@ -6,15 +6,22 @@ use crate::cold::Cold;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Puts the crate's sources and Crateyard's files into a git repository. Fetches the files that its
-/// locks pin into the machine's store, or into one below `place`.
-pub fn prepare(program: &Program, place: &Path, machine_store: bool) -> Result<Cold> {
+/// locks pin into the machine's store, or into one below `place`. `crateyard` is a clone of
+/// Crateyard.
+pub fn prepare(
+    program: &Program,
+    place: &Path,
+    crateyard: &Path,
+    machine_store: bool,
+) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     for edit in &program.edits {
         edit.apply(&workspace)?;
     }
-    let said = init(&workspace, &crateyard(place)?)?;
+    let said = init(&workspace, crateyard)?;
     ensure!(
         !said.contains("# add the lines"),
         "error: the crate has a flake.nix of its own, and init asks for an edit of it"
@@ -83,13 +90,13 @@ fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// Makes a clone of Crateyard's last commit, so that edits during the run have no effect.
-fn crateyard(place: &Path) -> Result<PathBuf> {
-    let clone = place.join("crateyard");
-    if clone.exists() {
-        fs::remove_dir_all(&clone)?;
-    }
-    let (from, to) = (repository(), clone.to_string_lossy());
+/// Makes a clone of Crateyard's last commit, so that edits during the run have no effect. Its name
+/// is unique, because another run may have the same place.
+pub fn clone_crateyard(place: &Path) -> Result<TempDir> {
+    let clone = tempfile::Builder::new()
+        .prefix("crateyard-")
+        .tempdir_in(place)?;
+    let (from, to) = (repository(), clone.path().to_string_lossy());
     run(
         place,
         "git",
@@ -131,4 +138,20 @@ fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<String> {
         arguments.join(" ")
     );
     Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_at_the_same_place_have_clones_of_their_own() {
+        let place = tempfile::tempdir().unwrap();
+        let clones = [(); 2].map(|()| clone_crateyard(place.path()).unwrap());
+        assert_ne!(clones[0].path(), clones[1].path());
+        for clone in clones {
+            assert!(clone.path().starts_with(place.path()));
+            assert!(clone.path().join("flake.nix").exists());
+        }
+    }
 }
