@@ -1,6 +1,7 @@
 //! Builds with Nix, and reads its build log.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,9 +34,15 @@ const EVALUATION: &str = "evaluation";
 /// # Errors
 /// When Nix is not installed.
 pub(super) fn check() -> Result<()> {
-    which::which("nix").map(drop).context(
-        "`nix` is not installed: `make images` installs it on Debian, or: apt-get install nix-bin",
-    )
+    check_in(std::env::var_os("PATH"))
+}
+
+fn check_in(paths: Option<OsString>) -> Result<()> {
+    which::which_in_global("nix", paths)
+        .ok()
+        .and_then(|mut found| found.next())
+        .map(drop)
+        .context("`nix` is not installed; on Debian: apt-get install nix-bin")
 }
 
 /// Builds the images before the first edit, so that tools and toolchain exist.
@@ -236,6 +243,17 @@ pub(super) fn units(built: &[String], packages: &[(String, String)]) -> (BTreeSe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Not every workspace has a Makefile that installs Nix.
+    #[test]
+    fn advice_works_in_any_workspace() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = check_in(Some(empty.path().into())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`nix` is not installed; on Debian: apt-get install nix-bin"
+        );
+    }
 
     #[test]
     fn builds_are_found_in_the_log() {
