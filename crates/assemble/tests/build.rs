@@ -196,6 +196,44 @@ fn a_failure_is_shown_whole_and_recorded() {
     assert!(workspace.sources().join(".crateyard/build.json").exists());
 }
 
+/// What the consoles of CI systems are known by, and who forbids colours.
+const ABOUT_COLOURS: [&str; 5] = [
+    "CI",
+    "GITHUB_ACTIONS",
+    "NO_COLOR",
+    "TEAMCITY_VERSION",
+    "TF_BUILD",
+];
+
+#[test]
+fn a_log_has_colours_only_where_they_are_shown() {
+    let script = "printf '\\\\033[31mred\\\\033[0m\\\\n' >&2; exit 3";
+    let test = "a_log_has_colours_only_where_they_are_shown";
+    let Some(workspace) = Workspace::new(test, script) else {
+        return;
+    };
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = workspace.command(&[]);
+        for name in ABOUT_COLOURS {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().copied());
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let (plain, coloured) = ("\nred\n", "\u{1b}[31mred\u{1b}[0m\n");
+    for (variables, expected) in [
+        (&[][..], plain),
+        (&[("CI", "true")], coloured),
+        (&[("CI", "true"), ("NO_COLOR", "")], coloured),
+        (&[("CI", "true"), ("NO_COLOR", "0")], plain),
+        (&[("GITHUB_ACTIONS", "true"), ("NO_COLOR", "1")], plain),
+    ] {
+        let said = said(variables);
+        assert!(said.contains(expected), "{variables:?}: {said}");
+        assert_eq!(said.contains('\u{1b}'), expected == coloured, "{said}");
+    }
+}
+
 #[test]
 fn a_bootstrap_program_that_was_built_is_there_for_the_next_store() {
     let test = "a_bootstrap_program_that_was_built_is_there_for_the_next_store";

@@ -12,6 +12,7 @@
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
+mod colours;
 mod commands;
 mod passwords;
 mod pulse;
@@ -50,18 +51,22 @@ pub fn say(kind: &str, message: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {message}");
 }
 
-/// Prints a part of a log to standard error. It keeps its lines and colours, without the passwords
-/// in its addresses.
+/// Prints a part of a log to standard error. It keeps its lines, and its colours where they are
+/// shown, without the passwords in its addresses.
 pub fn log(text: &str) {
     // As for a message.
-    let _ = write!(io::stderr(), "{}", disarm(hide(clean_log(text))));
+    let _ = write!(io::stderr(), "{}", disarm(logged(text)));
 }
 
 /// Prints text for a CI system to standard error, with the commands in it. The caller has escaped
 /// everything from outside, or stops commands around it.
 pub fn markup(text: &str) {
     // As for a message.
-    let _ = write!(io::stderr(), "{}", hide(clean_log(text)));
+    let _ = write!(io::stderr(), "{}", logged(text));
+}
+
+fn logged(text: &str) -> Cow<'_, str> {
+    hide(colours::shown(clean_log(text)))
 }
 
 /// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.
