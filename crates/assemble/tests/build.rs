@@ -196,6 +196,23 @@ fn a_failure_is_shown_whole_and_recorded() {
     assert!(workspace.sources().join(".crateyard/build.json").exists());
 }
 
+#[test]
+fn nix_calls_a_repository_dirty_once() {
+    let Some(workspace) = Workspace::new("nix_calls_a_repository_dirty_once", "exit 3") else {
+        return;
+    };
+    for arguments in [&["init", "--quiet"][..], &["add", "--all"]] {
+        let mut git = Command::new("git");
+        git.args(arguments).current_dir(workspace.sources());
+        assert!(git.status().unwrap().success());
+    }
+    for arguments in [&[][..], &["--", "--rebuild"]] {
+        let output = workspace.command(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.matches("is dirty").count(), 1, "{said}");
+    }
+}
+
 /// What the consoles of CI systems are known by, and who forbids colours.
 const ABOUT_COLOURS: [&str; 5] = [
     "CI",

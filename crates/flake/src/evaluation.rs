@@ -129,13 +129,13 @@ impl Evaluation {
         };
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
-            crateyard_terminal::log(&said);
+            super::said::print(&said);
             let printed = String::from_utf8(output.stdout)?;
             return self.in_order(files, attributes, printed.lines().collect());
         }
         super::expect_locked(&said, &self.flake)?;
         if building == Building::Never {
-            crateyard_terminal::log(&said);
+            super::said::print(&said);
         }
         // The error names the setting that forbids the build. If Nix may build, its errors are
         // other ones, and it shows them.

@@ -33,6 +33,7 @@ pub mod plan_lock;
 pub mod programs;
 mod progress;
 mod reference;
+mod said;
 mod tree;
 pub mod trusted_user;
 
@@ -318,7 +319,7 @@ fn shown(call: duct::Expression) -> Result<Output> {
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-        crateyard_terminal::log(&String::from_utf8_lossy(&line));
+        said::print(&String::from_utf8_lossy(&line));
         line.clear();
     }
     Ok(started.into_output()?)
