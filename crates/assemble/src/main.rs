@@ -19,6 +19,7 @@ mod inputs;
 mod invocation;
 mod native;
 mod outgoing;
+mod placed;
 mod remote;
 mod rollout;
 mod signer;

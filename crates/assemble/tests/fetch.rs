@@ -208,6 +208,30 @@ fn what_the_locks_pin_is_added_once() {
     assert_eq!(counts(&report, "packages"), (3, 3, 0));
 }
 
+#[test]
+fn another_workspace_can_be_named() {
+    let Some(case) = Case::new("another_workspace_can_be_named") else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let fetch = |arguments: &[&str]| {
+        let mut command = case.command(&case.archive.mirror(), "store", arguments);
+        command.current_dir(elsewhere.path());
+        command.output().expect("assemble")
+    };
+    let place = case.path().to_string_lossy();
+    let output = fetch(&["--workspace", &place, "--json"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(counts(&report, "crates"), (1, 0, 1));
+    assert_eq!(counts(&report, "packages"), (3, 0, 3));
+    // A lock that an option names is not looked for there.
+    let output = fetch(&["--workspace", &place, "--cargo-lock", "Cargo.lock"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("cannot read Cargo.lock"), "{error}");
+}
+
 /// The rest is fetched anyway, and the report names both.
 #[test]
 fn a_repository_that_git_cannot_fetch_is_a_failure() {

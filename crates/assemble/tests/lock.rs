@@ -149,6 +149,24 @@ fn sets_are_resolved_and_pinned() {
 }
 
 #[test]
+fn another_workspace_can_be_named() {
+    let Some(case) = Case::new("another_workspace_can_be_named") else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let mut command = case.command(&["--workspace"]);
+    command.arg(case.path()).current_dir(elsewhere.path());
+    let output = command.output().expect("assemble");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(case.text().contains("cc:amd64"));
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("a list").count(), 0);
+}
+
+#[test]
 fn the_same_archive_gives_the_same_lock() {
     let Some(case) = Case::new("the_same_archive_gives_the_same_lock") else {
         return;

@@ -23,19 +23,24 @@ use crateyard_terminal::{Pulse, note, warning};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::placed::placed;
+
 /// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and
 /// rustup
 #[derive(clap::Args)]
 pub struct Args {
-    /// The lock of the Debian packages
-    #[arg(long, value_name = "FILE", default_value = "debian.lock")]
-    lock: PathBuf,
-    /// The lock of the crates
-    #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
-    cargo_lock: PathBuf,
-    /// The lock of the compiler
-    #[arg(long, value_name = "FILE", default_value = crateyard_toolchain::lock::FILE)]
-    toolchain_lock: PathBuf,
+    /// The workspace: a directory with flake.nix and images.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// The lock of the Debian packages [default: debian.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// The lock of the crates [default: Cargo.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    cargo_lock: Option<PathBuf>,
+    /// The lock of the compiler [default: toolchain.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    toolchain_lock: Option<PathBuf>,
     /// Only these sets of packages, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     sets: Vec<String>,
@@ -52,6 +57,24 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The locks that the command reads.
+struct Locks {
+    debian: PathBuf,
+    cargo: PathBuf,
+    toolchain: PathBuf,
+}
+
+impl Locks {
+    fn of(args: &Args) -> Self {
+        let place = |given: &Option<PathBuf>, name| placed(given.as_ref(), &args.workspace, name);
+        Self {
+            debian: place(&args.lock, "debian.lock"),
+            cargo: place(&args.cargo_lock, "Cargo.lock"),
+            toolchain: place(&args.toolchain_lock, crateyard_toolchain::lock::FILE),
+        }
+    }
 }
 
 /// The results, printed by `--json`.
@@ -76,34 +99,35 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    let locks = Locks::of(&args);
     let reading = Pulse::in_log(|| "reading what is pinned".to_owned());
-    for lock in [&args.lock, &args.cargo_lock] {
+    for lock in [&locks.debian, &locks.cargo] {
         crateyard_workspace::files::check(lock.parent().unwrap_or(Path::new("")))?;
     }
-    let flake = workspace_of(&args.lock).join("flake.nix");
+    let flake = workspace_of(&locks.debian).join("flake.nix");
     ensure!(
-        args.lock.exists() || flake.exists(),
+        locks.debian.exists() || flake.exists(),
         "there is neither {} nor {}; to write a first flake.nix: assemble init",
-        args.lock.display(),
+        locks.debian.display(),
         flake.display()
     );
     let store = Store::new(args.store.clone());
-    let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
+    let lock = Lock::load(&lock_path(&locks.debian, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let mut debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
-    crate::brought::bring(workspace_of(&args.cargo_lock), args.store.as_deref());
-    let own = own(&args.cargo_lock);
+    crate::brought::bring(workspace_of(&locks.cargo), args.store.as_deref());
+    let own = own(&locks.cargo);
     let own_lock = own.as_ref().map(|own| Lock::load(&own.debian_lock));
     let own_lock = own_lock.transpose()?.filter(|own_lock| *own_lock != lock);
     if let Some(own_lock) = &own_lock {
         debs.extend(own_debs(own_lock, &debs, &store)?);
     }
-    let pinned = crates::read(&args.cargo_lock, &store)?;
+    let pinned = crates::read(&locks.cargo, &store)?;
 
     drop(reading);
-    let mut report = fetch_files(&args, &pinned, &debs, &store)?;
-    fetch_inputs_of_parts(&args, &store, &mut report)?;
-    report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
+    let mut report = fetch_files(&args, &locks, &pinned, &debs, &store)?;
+    fetch_inputs_of_parts(&locks.debian, &store, &mut report)?;
+    report.toolchain = fetch_toolchain(&locks.toolchain, &store)?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
         if !report.bootstrap.is_empty() && own.toolchain_lock.exists() {
@@ -122,7 +146,7 @@ pub fn run(args: Args) -> Result<()> {
         "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or \
          take the dependency from elsewhere in Cargo.toml",
         unfetched.join(", "),
-        args.cargo_lock.display()
+        locks.cargo.display()
     );
     Ok(())
 }
@@ -130,6 +154,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Fetches the crates and Debian packages that the store lacks, both at once.
 fn fetch_files(
     args: &Args,
+    locks: &Locks,
     pinned: &Pinned,
     debs: &[DebFile<'_>],
     store: &Store,
@@ -141,7 +166,7 @@ fn fetch_files(
     let wanted_debs: Vec<&DebFile<'_>> = wanted_debs.collect();
     let bars = MultiProgress::new();
     let failed = std::thread::scope(|scope| {
-        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, store, &bars));
+        let crates = scope.spawn(|| fetch_crates(&locks.cargo, &wanted_crates, store, &bars));
         let packages = fetch_debs(&args.mirror, &wanted_debs, store, &bars);
         // The panic itself has already printed its message.
         crates
@@ -160,12 +185,12 @@ fn fetch_files(
     })
 }
 
-/// Fetches the packages of npm and the downloads of parts.
-fn fetch_inputs_of_parts(args: &Args, store: &Store, report: &mut Report) -> Result<()> {
-    let (counts, lacking) = npm::fetch(&args.lock, store)?;
+/// Fetches the packages of npm and the downloads of the parts of the workspace around a lock.
+fn fetch_inputs_of_parts(lock: &Path, store: &Store, report: &mut Report) -> Result<()> {
+    let (counts, lacking) = npm::fetch(lock, store)?;
     report.npm = counts;
     report.missing.extend(lacking);
-    let (counts, lacking) = downloads::fetch(workspace_of(&args.lock), store)?;
+    let (counts, lacking) = downloads::fetch(workspace_of(lock), store)?;
     report.downloads = counts;
     report.missing.extend(lacking);
     Ok(())

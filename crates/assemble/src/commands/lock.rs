@@ -20,6 +20,7 @@ use crateyard_terminal::print_line;
 use crateyard_workspace::described;
 
 use crate::native;
+use crate::placed::placed;
 
 /// The time in hours until the snapshot archive has a file. The archive publishes files before the
 /// date in its release file, and the snapshot archive has them some time after that date.
@@ -32,15 +33,19 @@ const BASE: &str = "base";
 /// downloads by their hashes
 #[derive(clap::Args)]
 pub struct Args {
-    /// The description of the images
-    #[arg(long, value_name = "FILE", default_value = "images.toml")]
-    images: PathBuf,
-    /// The lock to write
-    #[arg(long, value_name = "FILE", default_value = "debian.lock")]
-    lock: PathBuf,
-    /// The lock of the crates, whose known native dependencies are resolved too
-    #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
-    cargo_lock: PathBuf,
+    /// The workspace: a directory with images.toml [default: .]
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// The description of the images [default: images.toml in the workspace]
+    #[arg(long, value_name = "FILE")]
+    images: Option<PathBuf>,
+    /// The lock to write [default: debian.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// The lock of the crates, whose known native dependencies are resolved too [default:
+    /// Cargo.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    cargo_lock: Option<PathBuf>,
     /// Write nothing; fail if the lock is out of date
     #[arg(long)]
     check: bool,
@@ -63,41 +68,47 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let workspace = match args.images.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let here = Path::new(".");
+    let named = args.workspace.as_deref();
+    let file =
+        |given: &Option<PathBuf>, name: &str| placed(given.as_ref(), named.unwrap_or(here), name);
+    let images = file(&args.images, "images.toml");
+    let lock_file = file(&args.lock, "debian.lock");
+    let cargo_lock = file(&args.cargo_lock, "Cargo.lock");
+    // A description elsewhere belongs to the workspace around it, unless another one is named.
+    let around = images.parent().filter(|it| !it.as_os_str().is_empty());
+    let workspace = named.or(around).unwrap_or(here);
     crateyard_workspace::files::check(workspace)?;
-    let described = described::read(&args.images)?;
-    downloads::pin(&args.images, &described, args.check)?;
+    let described = described::read(&images)?;
+    downloads::pin(&images, &described, args.check)?;
     if !args.without_toolchain {
         release::pin(workspace, &described, args.check)?;
     }
     if args.without_debian {
         return Ok(());
     }
-    native::check_crates(&described, &args.cargo_lock)?;
-    let description = native::with_known_crates(described, &args.cargo_lock)?;
+    native::check_crates(&described, &cargo_lock)?;
+    let description = native::with_known_crates(described, &cargo_lock)?;
     let debians = description.debian.suites.iter().map(|name| suite(name));
     let suites: Vec<Suite> = debians.chain(sources::suites(&description)).collect();
     let sources = sources::keys(&description, workspace)?;
     let requests = requests(&description)?;
     let lock = resolve(&args, &suites, &sources, requests)?;
     let text = lock.to_text();
-    let old = std::fs::read_to_string(&args.lock).unwrap_or_default();
+    let old = std::fs::read_to_string(&lock_file).unwrap_or_default();
     if args.check {
         if old != text {
             bail!(
                 "{} is not what {} resolves to today{}; write it with: assemble lock",
-                args.lock.display(),
-                args.images.display(),
+                lock_file.display(),
+                images.display(),
                 first_difference(&old, &text)
             );
         }
     } else if old != text {
-        lock.save(&args.lock)?;
+        lock.save(&lock_file)?;
     }
-    report(&args, &lock, old == text)
+    report(&lock_file, &lock, old == text)
 }
 
 fn suite(name: &str) -> Suite {
@@ -219,7 +230,7 @@ fn first_difference(old: &str, new: &str) -> String {
     })
 }
 
-fn report(args: &Args, lock: &Lock, unchanged: bool) -> Result<()> {
+fn report(file: &Path, lock: &Lock, unchanged: bool) -> Result<()> {
     for (name, set) in &lock.sets {
         for (architecture, keys) in set {
             let bytes: u64 = keys
@@ -239,5 +250,5 @@ fn report(args: &Args, lock: &Lock, unchanged: bool) -> Result<()> {
     } else {
         "written"
     };
-    print_line(format!("{} {state}", args.lock.display()))
+    print_line(format!("{} {state}", file.display()))
 }

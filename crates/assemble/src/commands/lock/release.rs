@@ -7,7 +7,9 @@ use crateyard_nix::Store;
 use crateyard_terminal::{note, print_line};
 use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
 use crateyard_toolchain::rustup::Installed;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::placed::placed;
 
 /// Pins the release that a workspace asks for, or reports that it needs no pin of its own.
 ///
@@ -18,10 +20,7 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
     if description.toolchain.provider != "release" {
         return Ok(());
     }
-    let path = match workspace == Path::new(".") {
-        true => PathBuf::from(FILE),
-        false => workspace.join(FILE),
-    };
+    let path = placed(None, workspace, FILE);
     let mut choice = toolchains::choice(workspace, description)?;
     let own_targets = description.own_targets();
     choice.is_default &= own_targets.is_empty();
