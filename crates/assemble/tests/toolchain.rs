@@ -483,3 +483,46 @@ fn channels_that_do_not_exist_are_quoted_with_their_line() {
     let output = case.assemble(&["lock", "--without-debian"], true, NOBODY);
     fail(&output, &["no component `rust-std` for z80-unknown-none"]);
 }
+
+#[test]
+fn init_asks_for_a_lock_only_where_crateyards_own_is_not_enough() {
+    let next = |toolchain: &str, images: Option<&str>| {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        write(
+            &at("Cargo.toml"),
+            "[package]\nname = \"a\"\nversion = \"0.1.0\"\n",
+        );
+        write(&at("src/main.rs"), "fn main() {}\n");
+        write(&at("rust-toolchain.toml"), toolchain);
+        if let Some(images) = images {
+            let begin = "version = 1\n[images.a]\nbinaries = [\"a\"]\n";
+            write(&at("images.toml"), &format!("{begin}{images}"));
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
+            .arg("init")
+            .current_dir(directory.path())
+            .env("XDG_STATE_HOME", at("state"))
+            .output()
+            .unwrap();
+        succeed(&output)
+    };
+    let own = "[toolchain]\nchannel = \"1.95.0\"\ncomponents = [\"clippy\"]\n";
+    let said = next(own, None);
+    assert!(said.contains("the compiler is Rust 1.95.0: rust-toolchain.toml says so"));
+    assert!(
+        said.ends_with("next:\n  assemble fetch\n  assemble build a\n"),
+        "{said}"
+    );
+    for (toolchain, images) in [
+        ("[toolchain]\nchannel = \"1.94.0\"\n", None),
+        (own, Some("[toolchain]\nrelease = \"1.94.0\"\n")),
+        (
+            own,
+            Some("build = { target = \"x86_64-unknown-linux-musl\" }\nbase = \"none\"\n"),
+        ),
+    ] {
+        let said = next(toolchain, images);
+        assert!(said.contains("next:\n  assemble lock\n"), "{said}");
+    }
+}

@@ -11,7 +11,10 @@ use crate::channel::Channel;
 use crate::error::{Error, Result, io};
 
 /// The files that rustup reads. The first one wins.
-const NAMES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
+const NAMES: [&str; 2] = ["rust-toolchain", NIX_READS];
+
+/// The only one that evaluation reads (nix/toolchain/fits.nix).
+pub(crate) const NIX_READS: &str = "rust-toolchain.toml";
 
 /// The settings of such a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -102,10 +102,21 @@ fn guess(
     Ok(guess)
 }
 
-/// Chooses the compiler for the workspace.
+/// Chooses the compiler for the workspace, which may already have a description.
 fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
     let members = toolchains::members_in(metadata);
-    Ok(crateyard_toolchain::choose(directory, None, &members)?)
+    let images = directory.join(IMAGES);
+    if !images.exists() {
+        return Ok(crateyard_toolchain::choose(directory, None, &members)?);
+    }
+    let description = described::read(&images)?;
+    let release = description.toolchain.release.as_ref();
+    let release = release.map(|release| release.get_ref().as_str());
+    let mut choice = crateyard_toolchain::choose(directory, release, &members)?;
+    let has_targets = !description.own_targets().is_empty();
+    choice.is_default &= !has_targets;
+    choice.is_pinned &= !has_targets;
+    Ok(choice)
 }
 
 /// The files and packages that `assemble init` works on.
@@ -230,12 +241,12 @@ impl Workspace<'_> {
             print_line(format!("  # add the lines above to {FLAKE}"))?;
         }
         let mut files = vec![CARGO_LOCK, FLAKE, IMAGES];
-        if !needed.is_empty() || unknown.is_some() || !self.choice.is_default {
+        if !needed.is_empty() || unknown.is_some() || !self.choice.is_pinned {
             print_line("  assemble lock")?;
             files.push(DEBIAN_LOCK);
-        }
-        if !self.choice.is_default {
-            files.push(crateyard_toolchain::lock::FILE);
+            if !self.choice.is_default {
+                files.push(crateyard_toolchain::lock::FILE);
+            }
         }
         files.extend(self.untracked_sources.iter().map(String::as_str));
         self.print_git_add(&files)?;
