@@ -286,7 +286,8 @@ fn fetch_verifies_the_vendors_files() {
     }
     case.describe("key = \"vendor.asc\"", "\"proxy@vendor\"");
     let lock = case.lock().expect("a lock");
-    fs::write(case.path().join("Cargo.lock"), "version = 4\n").expect("a lock");
+    let packages = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\n";
+    fs::write(case.path().join("Cargo.lock"), packages).expect("a lock");
     let fetch = |store: &str| {
         let store = case.path().join(store);
         let store = store.to_str().expect("a path").to_owned();

@@ -95,7 +95,8 @@ impl Case {
         write(&self.at("workspace/rust-toolchain.toml"), toolchain);
         let images = "version = 1\n[images.a]\nbinaries = [\"a\"]\n";
         write(&self.at("workspace/images.toml"), images);
-        write(&self.at("workspace/Cargo.lock"), "version = 4\n");
+        let packages = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\n";
+        write(&self.at("workspace/Cargo.lock"), packages);
         let debian = r#"{"version": 1, "suites": [], "snapshot": "20260712T101637Z", "sets": {},
             "packages": {}}"#;
         write(&self.at("workspace/debian.lock"), debian);
