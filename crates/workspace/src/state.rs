@@ -172,6 +172,7 @@ mod tests {
 
     /// Git refuses the repository of another user. A clone that somebody else unpacked is one.
     #[test]
+    #[expect(clippy::print_stderr, reason = "a test says that it is skipped")]
     fn what_git_tracks_is_refused_in_a_repository_of_another_owner() {
         let repository = repository();
         let path = repository.path();

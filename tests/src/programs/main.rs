@@ -121,7 +121,8 @@ fn main() -> Result<ExitCode> {
         .map(|program| Ok((program.clone(), Outcome::load(&program, &place)?)))
         .collect::<Result<_>>()?;
     if let Some(file) = &args.markdown {
-        fs::write(file, markdown::page(&outcomes))?;
+        let old = fs::read_to_string(file).unwrap_or_default();
+        fs::write(file, markdown::page(&outcomes, &old))?;
     }
     if let Some(file) = &args.json {
         let known: Vec<&Outcome> = outcomes.iter().filter_map(|(_, o)| o.as_ref()).collect();

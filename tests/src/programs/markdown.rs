@@ -7,8 +7,9 @@ use crate::cold::median;
 use crate::said;
 use std::fmt::Write as _;
 
-/// Returns the page. It also lists programs without an outcome.
-pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
+/// Returns the page. It keeps the rows that `old`, the page before, has of programs without an
+/// outcome, and also lists programs that nobody has tried.
+pub fn page(programs: &[(Program, Option<Outcome>)], old: &str) -> String {
     let mut text = include_str!("head.md").to_owned();
     let is_timed = |outcome: &Outcome| !outcome.cold.is_empty() || !outcome.simulated.is_empty();
     let outcomes = programs.iter().filter_map(|(_, outcome)| outcome.as_ref());
@@ -23,14 +24,38 @@ pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     text += "\n";
     text += &line(columns.iter().map(|column| column.name.to_owned()));
     text += &format!("|{}\n", "---|".repeat(columns.len()));
-    for (program, outcome) in programs {
+    let rows = programs.iter().map(|(program, outcome)| {
         let unknown = Outcome::new(program);
-        let outcome = outcome.as_ref().unwrap_or(&unknown);
-        text += &line(columns.iter().map(|column| (column.cell)(program, outcome)));
-    }
-    text += &summary(programs);
-    text += &failures(programs);
+        let cells = |outcome| line(columns.iter().map(|column| (column.cell)(program, outcome)));
+        match outcome {
+            Some(outcome) => cells(outcome),
+            None => old_row(program, columns.len(), old).unwrap_or_else(|| cells(&unknown)),
+        }
+    });
+    let rows: Vec<String> = rows.collect();
+    text += &rows.concat();
+    text += &summary(programs, &columns, &rows);
+    text += &failures(programs, old);
     text + include_str!("timed.md")
+}
+
+/// Returns the row of a program in the page before.
+fn old_row(program: &Program, columns: usize, old: &str) -> Option<String> {
+    let start = format!("| {} {} | ", program.name, program.version);
+    let row = old.lines().find(|line| line.starts_with(&start))?;
+    (cells(row).count() == columns).then(|| format!("{row}\n"))
+}
+
+/// Returns the lines below the table of the page before that tell how a program failed.
+fn old_failures<'a>(program: &Program, old: &'a str) -> impl Iterator<Item = &'a str> {
+    let start = format!("- {}, ", program.name);
+    old.lines().filter(move |line| line.starts_with(&start))
+}
+
+/// Returns the cells of a row.
+fn cells(row: &str) -> impl Iterator<Item = &str> {
+    let row = row.trim().trim_start_matches("| ").trim_end_matches(" |");
+    row.split(" | ")
 }
 
 /// A column of the table.
@@ -147,23 +172,26 @@ fn step(failure: &Failure) -> String {
     format!("{:?}", failure.step).to_lowercase()
 }
 
-fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
+fn summary(
+    programs: &[(Program, Option<Outcome>)],
+    columns: &[&Column],
+    rows: &[String],
+) -> String {
     let outcomes: Vec<&Outcome> = programs.iter().filter_map(|(_, o)| o.as_ref()).collect();
-    let good = outcomes.iter().filter(|outcome| outcome.is_good()).count();
-    let same = outcomes
-        .iter()
-        .filter(|o| o.same_bytes == Some(true))
-        .count();
+    let having = |name: &str, value: &str| {
+        let position = columns.iter().position(|column| column.name == name);
+        let cell = |row: &'_ String| position.and_then(|at| cells(row).nth(at)) == Some(value);
+        rows.iter().filter(|row| cell(row)).count()
+    };
     let ratios: Vec<f64> = outcomes.iter().filter_map(|o| o.ratio()).collect();
     let within = |limit: f64| ratios.iter().filter(|ratio| **ratio <= limit).count();
-    let compared = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.compared.as_ref());
-    let alike = compared.filter(|c| c.differing.is_empty()).count();
     let mut text = format!(
-        "\n{alike} of {} have Cargo's units and features. {good} are built and run too; {same} \
-         have Cargo's bytes.",
-        programs.len()
+        "\n{} of {} have Cargo's units and features. {} are built and run too; {} have Cargo's \
+         bytes.",
+        having("features", "equal"),
+        rows.len(),
+        having("runs", "yes"),
+        having("bytes", "equal"),
     );
     if !ratios.is_empty() {
         let _ = write!(
@@ -209,7 +237,7 @@ fn built_again(outcomes: &[&Outcome]) -> String {
     )
 }
 
-fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
+fn failures(programs: &[(Program, Option<Outcome>)], old: &str) -> String {
     let mut text = String::new();
     for (program, outcome) in programs {
         for edit in &program.edits {
@@ -221,7 +249,9 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
             );
         }
         let Some(outcome) = outcome else {
-            let _ = writeln!(text, "- {}: not looked at yet", program.name);
+            for line in old_failures(program, old) {
+                let _ = writeln!(text, "{line}");
+            }
             continue;
         };
         if let Some(failure) = &outcome.failure {
@@ -250,5 +280,40 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
             "\n## Edits, failures, differences\n`-` is a unit that Cargo alone has, `+` one that \
              Cargo has not.\n\n{text}"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(name: &str) -> Program {
+        let text = format!(
+            "name = {name:?}\nversion = \"1.0.0\"\nmade-of = \"Rust\"\nbinary = {name:?}\n\
+             arguments = []\nprints = []\n"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_rows_of_programs_without_an_outcome_stay() {
+        let old = "| a 1.0.0 | Rust | 7 | 7 | 0 | equal | equal | yes |\n\
+                   | b 0.9.0 | Rust | 8 | 8 | 0 | equal | equal | yes |\n\
+                   | c 1.0.0 | Rust | – | – | 0 | – | – | **FAILED: init** |\n\
+                   - c, init: `error: no`\n\
+                   - d, init: `error: no`\n";
+        let mut tried = Outcome::new(&program("d"));
+        tried.same_bytes = Some(false);
+        let none = |name| (program(name), None);
+        let programs = [none("a"), none("b"), none("c"), (program("d"), Some(tried))];
+        let page = page(&programs, old);
+        let has = |text: &str| assert!(page.contains(text), "{text}\n{page}");
+        has("| a 1.0.0 | Rust | 7 | 7 | 0 | equal | equal | yes |\n");
+        has("| b 1.0.0 | Rust | – | – | 0 | – | – | – |\n");
+        has("| c 1.0.0 | Rust | – | – | 0 | – | – | **FAILED: init** |\n");
+        has("| d 1.0.0 | Rust | – | – | 0 | – | **differ** | – |\n");
+        has("\n1 of 4 have Cargo's units and features. 1 are built and run too; 1 have");
+        has("\n- c, init: `error: no`\n");
+        assert!(!page.contains("- d, init"), "{page}");
     }
 }
