@@ -527,3 +527,61 @@ fn init_asks_for_a_lock_only_where_crateyards_own_is_not_enough() {
         assert!(said.contains("next:\n  assemble lock\n"), "{said}");
     }
 }
+
+/// Cargo refuses to build a dependency with an older release than it wants.
+#[test]
+fn init_writes_the_release_that_a_dependency_wants() {
+    let written = |kind: &str, wants: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        write(
+            &at("Cargo.toml"),
+            &format!(
+                "[package]\nname = \"a\"\nversion = \"0.1.0\"\n[workspace]\nexclude = [\"b\"]\n\
+                 [{kind}]\nb = {{ path = \"b\" }}\n"
+            ),
+        );
+        write(
+            &at("Cargo.lock"),
+            "version = 4\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\ndependencies = \
+             [\"b\"]\n[[package]]\nname = \"b\"\nversion = \"0.1.0\"\n",
+        );
+        write(
+            &at("b/Cargo.toml"),
+            &format!(
+                "[package]\nname = \"b\"\nversion = \"0.1.0\"\nrust-version = {wants:?}\n\
+                 [workspace]\n"
+            ),
+        );
+        write(&at("src/main.rs"), "fn main() {}\n");
+        write(&at("b/src/lib.rs"), "");
+        let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
+            .arg("init")
+            .current_dir(directory.path())
+            .env("XDG_STATE_HOME", at("state"))
+            .output()
+            .unwrap();
+        (
+            succeed(&output),
+            fs::read_to_string(at("images.toml")).unwrap(),
+        )
+    };
+    let (said, images) = written("dependencies", "1.99");
+    assert!(
+        images.ends_with("\n# b wants at least 1.99\n[toolchain]\nrelease = \"1.99.0\"\n"),
+        "{images}"
+    );
+    assert!(
+        said.contains("the compiler is Rust 1.99.0: b wants at least 1.99"),
+        "{said}"
+    );
+    assert!(said.contains("next:\n  assemble lock\n"), "{said}");
+    for (kind, wants) in [("dev-dependencies", "1.99"), ("dependencies", "1.80")] {
+        let (said, images) = written(kind, wants);
+        assert!(!images.contains("release"), "{images}");
+        assert!(
+            said.ends_with("next:\n  assemble fetch\n  assemble build a\n"),
+            "{said}"
+        );
+    }
+}

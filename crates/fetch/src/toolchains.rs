@@ -11,6 +11,8 @@ use crateyard_toolchain::manifest::ChannelManifest;
 use crateyard_toolchain::rustup::Installed;
 use crateyard_toolchain::{Choice, Member, server};
 use crateyard_workspace::cargo::Cargo;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The size of the largest manifest that is read, in bytes. In 2026 one has 1 MB.
@@ -49,17 +51,54 @@ fn members(workspace: &Path) -> Result<Vec<Member>> {
 
 /// Reads the packages in the output of `cargo metadata`.
 pub fn members_in(metadata: &str) -> Vec<Member> {
-    let metadata: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    packages
-        .filter_map(|package| {
-            Some(Member {
-                name: text(&package["name"])?,
-                rust_version: text(&package["rust_version"]),
-            })
-        })
-        .collect()
+    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+    list(&metadata["packages"]).filter_map(member).collect()
+}
+
+/// Returns the packages that members of a workspace reach by their dependencies on this machine's
+/// platform, without those for tests; `None` if the lock or a crate is missing here.
+pub fn compiled(cargo: &Cargo) -> Option<Vec<Member>> {
+    let platform = format!("--filter-platform={}", host());
+    let metadata = cargo.metadata(&["--offline", "--locked", &platform]).ok()?;
+    Some(compiled_in(&metadata))
+}
+
+/// Reads these packages in the output of `cargo metadata` with dependencies.
+fn compiled_in(metadata: &str) -> Vec<Member> {
+    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+    let nodes = list(&metadata["resolve"]["nodes"]);
+    let nodes: BTreeMap<&str, &Value> = nodes
+        .filter_map(|node| Some((node["id"].as_str()?, node)))
+        .collect();
+    let mut waiting: Vec<&str> = list(&metadata["workspace_members"])
+        .filter_map(Value::as_str)
+        .collect();
+    let mut reached = BTreeSet::new();
+    while let Some(id) = waiting.pop() {
+        if reached.insert(id) {
+            let dependencies = nodes.get(id).into_iter().flat_map(|it| list(&it["deps"]));
+            let compiled = dependencies.filter(|it| {
+                let mut kinds = list(&it["dep_kinds"]);
+                kinds.any(|kind| kind["kind"].as_str() != Some("dev"))
+            });
+            waiting.extend(compiled.filter_map(|it| it["pkg"].as_str()));
+        }
+    }
+    let is_reached = |it: &&Value| it["id"].as_str().is_some_and(|id| reached.contains(id));
+    let packages = list(&metadata["packages"]).filter(is_reached);
+    packages.filter_map(member).collect()
+}
+
+fn member(package: &Value) -> Option<Member> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Some(Member {
+        name: text(&package["name"])?,
+        rust_version: text(&package["rust_version"]),
+    })
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// The error for a file whose content is not the expected one.

@@ -51,10 +51,11 @@ pub fn run(args: Args) -> Result<()> {
     let repository = GitRepository::of(&args.workspace);
     let owner = repository.as_ref().and_then(GitRepository::owner);
     let guess = guess(&metadata, &json, &args.workspace, owner.as_deref())?;
-    let choice = choose(&metadata, &args.workspace)?;
+    let (choice, release) = choose(&metadata, &args.workspace, &cargo)?;
     let sources = repository.as_ref().map(|it| sources::untracked(&json, it));
     let workspace = Workspace {
         choice: &choice,
+        release,
         untracked_sources: sources.unwrap_or_default(),
         repository,
         args: &args,
@@ -102,12 +103,20 @@ fn guess(
     Ok(guess)
 }
 
-/// Chooses the compiler for the workspace, which may already have a description.
-fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
+/// Chooses the compiler for the workspace, which may already have a description. A new description
+/// names the release if only a dependency wants it: other machines may lack the dependencies.
+fn choose(metadata: &str, directory: &Path, cargo: &Cargo) -> Result<(Choice, Option<String>)> {
     let members = toolchains::members_in(metadata);
     let images = directory.join(IMAGES);
     if !images.exists() {
-        return Ok(crateyard_toolchain::choose(directory, None, &members)?);
+        let choice = crateyard_toolchain::choose(directory, None, &members)?;
+        let all = toolchains::compiled(cargo).unwrap_or_default();
+        let for_all = crateyard_toolchain::choose(directory, None, &all)?;
+        if all.is_empty() || for_all.channel == choice.channel {
+            return Ok((choice, None));
+        }
+        let release = for_all.channel.to_string();
+        return Ok((for_all, Some(release)));
     }
     let description = described::read(&images)?;
     let release = description.toolchain.release.as_ref();
@@ -116,12 +125,14 @@ fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
     let has_targets = !description.own_targets().is_empty();
     choice.is_default &= !has_targets;
     choice.is_pinned &= !has_targets;
-    Ok(choice)
+    Ok((choice, None))
 }
 
 /// The files and packages that `assemble init` works on.
 struct Workspace<'a> {
     choice: &'a Choice,
+    /// The release that a new images.toml names.
+    release: Option<String>,
     args: &'a Args,
     guess: &'a Guess,
     repository: Option<GitRepository>,
@@ -158,7 +169,12 @@ impl Workspace<'_> {
     }
 
     fn write_images(&self) -> Result<()> {
-        match create(&self.path(IMAGES), &self.guess.text)? {
+        let mut text = self.guess.text.clone();
+        if let Some(release) = &self.release {
+            let reason = &self.choice.reason;
+            text += &format!("\n# {reason}\n[toolchain]\nrelease = \"{release}\"\n");
+        }
+        match create(&self.path(IMAGES), &text)? {
             true => print_line(format!("wrote {IMAGES}")),
             false => print_line(format!("kept  {IMAGES}, which already exists")),
         }
