@@ -100,7 +100,7 @@ impl Reply {
     /// Whether the registry says that it stored what a PUT sent: with 201, as in the
     /// [specification], or as some registries do with 200 or 204. With 202 it stored nothing yet.
     ///
-    /// [specification]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
+    /// [specification]: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
     pub(crate) fn is_stored(&self) -> bool {
         matches!(
             self.status(),

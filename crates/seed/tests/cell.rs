@@ -520,7 +520,7 @@ fn a_cell_takes_little_processor_time() {
         command
     });
     eprintln!("a program alone: {bare:?}; in a cell: {cell:?}");
-    // Measured: 2 ms. It does not depend on what else the machine does, as the time by a clock would.
+    // Measured: 2 ms. Other work on the machine changes it little, unlike the time by a clock.
     assert!(
         cell < bare + Duration::from_millis(30),
         "{bare:?} alone, {cell:?} in a cell"

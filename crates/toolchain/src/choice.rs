@@ -31,8 +31,8 @@ pub struct Choice {
     pub targets: Vec<String>,
     /// The reason, as a clause: "rust-toolchain.toml says so".
     pub reason: String,
-    /// Whether the workspace asks for nothing but Crateyard's own release. Crateyard's own lock pins
-    /// that, and a newer Crateyard brings a newer release.
+    /// Whether the workspace asks for nothing but Crateyard's own release. Crateyard's own lock
+    /// pins that, and a newer Crateyard brings a newer release.
     pub is_default: bool,
     /// Whether Crateyard's own pin of [`DEFAULT`] has all that the workspace asks for, and so no
     /// build needs a `toolchain.lock` of the workspace. If the workspace asks for this release by
