@@ -485,6 +485,17 @@ fn channels_that_do_not_exist_are_quoted_with_their_line() {
     fail(&output, &["no component `rust-std` for z80-unknown-none"]);
 }
 
+/// Runs `assemble init` in a workspace, and returns its output.
+fn init(workspace: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .arg("init")
+        .current_dir(workspace)
+        .env("XDG_STATE_HOME", workspace.join("state"))
+        .output()
+        .unwrap();
+    succeed(&output)
+}
+
 #[test]
 fn init_asks_for_a_lock_only_where_crateyards_own_is_not_enough() {
     let next = |toolchain: &str, images: Option<&str>| {
@@ -500,13 +511,7 @@ fn init_asks_for_a_lock_only_where_crateyards_own_is_not_enough() {
             let begin = "version = 1\n[images.a]\nbinaries = [\"a\"]\n";
             write(&at("images.toml"), &format!("{begin}{images}"));
         }
-        let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
-            .arg("init")
-            .current_dir(directory.path())
-            .env("XDG_STATE_HOME", at("state"))
-            .output()
-            .unwrap();
-        succeed(&output)
+        init(directory.path())
     };
     let own = "[toolchain]\nchannel = \"1.95.0\"\ncomponents = [\"clippy\"]\n";
     let said = next(own, None);
@@ -555,14 +560,8 @@ fn init_writes_the_release_that_a_dependency_wants() {
         );
         write(&at("src/main.rs"), "fn main() {}\n");
         write(&at("b/src/lib.rs"), "");
-        let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
-            .arg("init")
-            .current_dir(directory.path())
-            .env("XDG_STATE_HOME", at("state"))
-            .output()
-            .unwrap();
         (
-            succeed(&output),
+            init(directory.path()),
             fs::read_to_string(at("images.toml")).unwrap(),
         )
     };

@@ -28,16 +28,41 @@ pub fn host() -> String {
 /// # Errors
 /// When a toolchain file is invalid, or Cargo can't read the manifests.
 pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
-    let release = description.toolchain.release.as_ref();
-    let release = release.map(|release| release.get_ref().as_str());
     // Cargo is asked only if its answer matters.
-    let file = crateyard_toolchain::file::ToolchainFile::of(workspace)?;
-    let is_said = release.is_some() || file.is_some_and(|file| file.channel.is_some());
-    let members = match is_said {
+    let members = match description.toolchain.release.is_some() || is_said_by_file(workspace)? {
         true => Vec::new(),
         false => members(workspace)?,
     };
-    Ok(crateyard_toolchain::choose(workspace, release, &members)?)
+    choice_for(workspace, description, &members)
+}
+
+/// Returns the release for a workspace whose packages are known, and the reason.
+///
+/// # Errors
+/// When a toolchain file is invalid.
+pub fn choice_for(
+    workspace: &Path,
+    description: &Description,
+    members: &[Member],
+) -> Result<Choice> {
+    let release = description.toolchain.release.as_ref();
+    let release = release.map(|release| release.get_ref().as_str());
+    let mut choice = crateyard_toolchain::choose(workspace, release, members)?;
+    // Crateyard's own lock has the standard libraries of the hosts alone.
+    let targets = description.own_targets();
+    choice.is_default &= targets.is_empty();
+    choice.is_pinned &= targets.is_empty();
+    choice.targets.extend(targets);
+    Ok(choice)
+}
+
+/// Whether a toolchain file names the release, so that no package's `rust-version` matters.
+///
+/// # Errors
+/// When the file is invalid.
+pub fn is_said_by_file(workspace: &Path) -> Result<bool> {
+    let file = crateyard_toolchain::file::ToolchainFile::of(workspace)?;
+    Ok(file.is_some_and(|file| file.channel.is_some()))
 }
 
 /// Returns the packages of a workspace, which has none if there are only images.

@@ -109,19 +109,13 @@ impl GitRepository {
             ("GIT_CONFIG_VALUE_0", "*"),
         ];
         let listed = ask(&self.workspace, &["ls-files", "-z", "--", name], &anybodys)?;
-        let names = listed.split(|&byte| byte == 0);
-        let names = names.filter(|name| !name.is_empty());
-        Ok(names
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect())
+        Ok(names(&listed))
     }
 
     /// Returns the files of the workspace that git neither tracks nor ignores.
     pub fn untracked(&self) -> Vec<String> {
-        let listed = self.git(&["ls-files", "--others", "--exclude-standard", "-z"]);
-        let listed = listed.unwrap_or_default();
-        let names = listed.split('\0').filter(|name| !name.is_empty());
-        names.map(str::to_owned).collect()
+        let arguments = ["ls-files", "--others", "--exclude-standard", "-z"];
+        names(&ask(&self.workspace, &arguments, &[]).unwrap_or_default())
     }
 
     /// Returns the rule that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
@@ -169,6 +163,15 @@ impl GitRepository {
         let printed = ask(&self.workspace, arguments, &[]).ok()?;
         Some(String::from_utf8_lossy(&printed).into_owned())
     }
+}
+
+/// Reads the names that git writes with `-z`.
+fn names(listed: &[u8]) -> Vec<String> {
+    let names = listed.split(|&byte| byte == 0);
+    let names = names.filter(|name| !name.is_empty());
+    names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }
 
 /// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a

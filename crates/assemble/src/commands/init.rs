@@ -108,24 +108,25 @@ fn guess(
 fn choose(metadata: &str, directory: &Path, cargo: &Cargo) -> Result<(Choice, Option<String>)> {
     let members = toolchains::members_in(metadata);
     let images = directory.join(IMAGES);
-    if !images.exists() {
-        let choice = crateyard_toolchain::choose(directory, None, &members)?;
-        let all = toolchains::compiled(cargo).unwrap_or_default();
-        let for_all = crateyard_toolchain::choose(directory, None, &all)?;
-        if all.is_empty() || for_all.channel == choice.channel {
-            return Ok((choice, None));
-        }
-        let release = for_all.channel.to_string();
-        return Ok((for_all, Some(release)));
+    if images.exists() {
+        let description = described::read(&images)?;
+        let choice = toolchains::choice_for(directory, &description, &members)?;
+        return Ok((choice, None));
     }
-    let description = described::read(&images)?;
-    let release = description.toolchain.release.as_ref();
-    let release = release.map(|release| release.get_ref().as_str());
-    let mut choice = crateyard_toolchain::choose(directory, release, &members)?;
-    let has_targets = !description.own_targets().is_empty();
-    choice.is_default &= !has_targets;
-    choice.is_pinned &= !has_targets;
-    Ok((choice, None))
+    let choice = crateyard_toolchain::choose(directory, None, &members)?;
+    let all = match toolchains::is_said_by_file(directory)? {
+        true => None,
+        false => toolchains::compiled(cargo),
+    };
+    let Some(all) = all.filter(|all| !all.is_empty()) else {
+        return Ok((choice, None));
+    };
+    let for_all = crateyard_toolchain::choose(directory, None, &all)?;
+    if for_all.channel == choice.channel {
+        return Ok((choice, None));
+    }
+    let release = for_all.channel.to_string();
+    Ok((for_all, Some(release)))
 }
 
 /// The files and packages that `assemble init` works on.

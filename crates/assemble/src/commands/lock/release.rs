@@ -21,10 +21,7 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
         return Ok(());
     }
     let path = placed(None, workspace, FILE);
-    let mut choice = toolchains::choice(workspace, description)?;
-    let own_targets = description.own_targets();
-    choice.is_default &= own_targets.is_empty();
-    choice.targets.extend(own_targets);
+    let choice = toolchains::choice(workspace, description)?;
     if choice.is_default && !path.exists() {
         return print_line(format!(
             "Rust {}: {}; Crateyard's own {FILE} pins it",
