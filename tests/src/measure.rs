@@ -22,8 +22,9 @@ mod own_cargo;
 mod simulated;
 
 use anyhow::{Context, Result, ensure};
+use checkout::assemble;
 use clap::Parser;
-use cold::{Cold, make_deletable, median, nix_store, seconds};
+use cold::{Cold, make_deletable, median, nix_store, remove_all, seconds};
 use crateyard_plan::Plan;
 use own_cargo::OwnCargo;
 use serde::Serialize;
@@ -376,11 +377,14 @@ impl Bench {
 
     /// Plans the workspace of many packages, and compiles nothing of it.
     fn plan_wide(&self) -> Result<f64> {
-        let lock = checkout::repository().join("debian.lock");
-        self.cold.fetch(&wide(), &lock)?;
+        let wide = self.lock_wide()?;
+        self.cold.fetch(&wide, &wide.join("debian.lock"))?;
         let planned: Vec<String> = ["plan", "description", "targets"]
             .iter()
-            .map(|name| self.cold.evaluate(&in_wide(&format!("{name}.outPath"))))
+            .map(|name| {
+                self.cold
+                    .evaluate(&self.in_wide(&format!("{name}.outPath")))
+            })
             .collect::<Result<_>>()?;
         let store = ["--store", &self.cold.store];
         let mut delete = [&store[..], &["--delete", "--ignore-liveness"]].concat();
@@ -389,8 +393,31 @@ impl Bench {
         self.evaluate_wide()
     }
 
+    /// Copies that workspace, and pins the Debian packages that its crates need.
+    fn lock_wide(&self) -> Result<PathBuf> {
+        let copy = self.wide();
+        remove_all(&copy)?;
+        duct::cmd!("cp", "-rT", wide(), &copy).run()?;
+        let lock = duct::cmd!(assemble(), "lock").dir(&copy).stdout_null();
+        lock.run().context("assemble lock failed")?;
+        Ok(copy)
+    }
+
+    /// Returns the directory of that copy.
+    fn wide(&self) -> PathBuf {
+        self.cold.place.join("wide")
+    }
+
+    /// Returns an expression for an attribute of its images.
+    fn in_wide(&self, attribute: &str) -> String {
+        format!(
+            "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
+            self.wide().display()
+        )
+    }
+
     fn evaluate_wide(&self) -> Result<f64> {
-        let expression = in_wide("images.wide.drvPath");
+        let expression = self.in_wide("images.wide.drvPath");
         seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
     }
 
@@ -427,14 +454,6 @@ impl Bench {
 /// Returns the workspace of many packages.
 fn wide() -> PathBuf {
     checkout::repository().join("tests/workspaces/wide")
-}
-
-/// Returns an expression for an attribute of its images.
-fn in_wide(attribute: &str) -> String {
-    format!(
-        "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
-        wide().display()
-    )
 }
 
 fn say(text: &str) {

@@ -5,10 +5,12 @@ use crate::checkout::{assemble, copy_of, repository};
 use crate::engine::unpack;
 use crate::trial::ignorable;
 use crate::workspaces::{build, fetch};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Completion, Trial};
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempDir;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -36,13 +38,10 @@ const MANIFEST: &str = "https://static.rust-lang.org/dist/channel-rust-1.95.0.to
 
 /// The archives of the server and rustup's files give the same lock, hashes of files included.
 fn locks_are_equal() -> Result<()> {
-    let workspace = copy_of(&repository().join("tests/workspaces/beacon"))?;
+    let workspace = beacon()?;
     let nowhere = workspace.path().join("nowhere");
-    lock(workspace.path(), &[("RUSTUP_HOME", &nowhere)])?;
-    let with_archives = fs::read_to_string(workspace.path().join("toolchain.lock"))?;
-    fs::remove_file(workspace.path().join("toolchain.lock"))?;
-    lock(workspace.path(), &[])?;
-    let with_rustup = fs::read_to_string(workspace.path().join("toolchain.lock"))?;
+    let with_archives = lock(workspace.path(), &[("RUSTUP_HOME", &nowhere)])?;
+    let with_rustup = locked_with_rustup()?;
     ensure!(
         with_archives == with_rustup,
         "archives give\n{with_archives}\nrustup gives\n{with_rustup}"
@@ -52,8 +51,11 @@ fn locks_are_equal() -> Result<()> {
 
 /// Both programs run alone in their images.
 fn both_run() -> Result<()> {
-    let workspace = copy_of(&repository().join("tests/workspaces/beacon"))?;
-    lock(workspace.path(), &[])?;
+    let workspace = beacon()?;
+    fs::write(
+        workspace.path().join("toolchain.lock"),
+        locked_with_rustup()?,
+    )?;
     fetch(workspace.path(), &workspace.path().join("debian.lock"))?;
     let said = |image: &str, runner: &[&str]| -> Result<String> {
         let bundle = unpack(&build(workspace.path(), &format!("images.{image}"))?)?;
@@ -70,11 +72,28 @@ fn both_run() -> Result<()> {
     Ok(())
 }
 
-fn lock(workspace: &Path, variables: &[(&str, &Path)]) -> Result<()> {
+/// Returns the lock that rustup's files give. `assemble lock` unpacks archives for a minute, so the
+/// tests share it.
+fn locked_with_rustup() -> Result<String> {
+    static LOCKED: Mutex<Option<String>> = Mutex::new(None);
+    let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if locked.is_none() {
+        *locked = Some(lock(beacon()?.path(), &[])?);
+    }
+    locked.clone().context("there is a lock now")
+}
+
+/// Copies the workspace of both tests.
+fn beacon() -> Result<TempDir> {
+    copy_of(&repository().join("tests/workspaces/beacon"))
+}
+
+/// Pins the toolchain, and returns the lock.
+fn lock(workspace: &Path, variables: &[(&str, &Path)]) -> Result<String> {
     let mut lock = duct::cmd!(assemble(), "lock", "--without-debian");
     for (name, value) in variables {
         lock = lock.env(name, value);
     }
     lock.dir(workspace).stdout_null().run()?;
-    Ok(())
+    Ok(fs::read_to_string(workspace.join("toolchain.lock"))?)
 }
