@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("makes_a_service_that_runs", runs, service_runs),
         test("keeps_what_is_there", &[], keeps_files),
+        test("plan_names_the_command_that_locks", &[], not_locked_yet),
         test("says_what_sources_name", &[], says_what_it_guessed),
         test("refuses_a_workspace_without_binary", &[], no_binary),
         test("adds_images_to_a_flake_that_is_there", &[], other_flake),
@@ -88,6 +89,21 @@ fn keeps_files() -> Result<()> {
     ensure!(said.contains("kept  images.toml"), "it says\n{said}");
     let after = fs::read_to_string(workspace.path().join("images.toml"))?;
     ensure!(after == own, "images.toml was changed");
+    Ok(())
+}
+
+/// Only `assemble fetch` and `assemble build` write flake.lock.
+fn not_locked_yet() -> Result<()> {
+    let workspace = bare("service")?;
+    let url = format!("git+file://{}", repository().display());
+    init(workspace.path(), &["--crateyard", &url])?;
+    let plan = duct::cmd!(assemble(), "plan").dir(workspace.path());
+    let output = plan.stderr_to_stdout().stdout_capture().unchecked().run()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        !output.status.success() && said.contains("flake lock, and commit flake.lock"),
+        "it says\n{said}"
+    );
     Ok(())
 }
 

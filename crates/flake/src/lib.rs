@@ -306,7 +306,7 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
 const MAX_LINE: u64 = 64 << 10;
 
 /// Runs a call of Nix, and prints its messages when they come. What it evaluates may be somebody
-/// else's, and can have it say anything.
+/// else's, and can have it say anything. The output has the message for [`expect_locked`], if any.
 ///
 /// # Errors
 /// When Nix can't be started.
@@ -317,12 +317,19 @@ fn shown(call: duct::Expression) -> Result<Output> {
         .start()
         .context("cannot start nix")?;
     let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
+    let (mut line, mut refusal) = (Vec::new(), Vec::new());
     while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-        said::print(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        said::print(&text);
+        if text.contains(LOCKED) {
+            refusal.clone_from(&line);
+        }
         line.clear();
     }
-    Ok(started.into_output()?)
+    Ok(Output {
+        stderr: refusal,
+        ..started.into_output()?
+    })
 }
 
 fn read(config: &NixConfig, mut args: Vec<OsString>) -> Result<String> {
@@ -330,6 +337,7 @@ fn read(config: &NixConfig, mut args: Vec<OsString>) -> Result<String> {
     args.insert(1, LOCKED.into());
     let output = shown(call(&config.nix, &config.text, args))?;
     if !output.status.success() {
+        expect_locked(&String::from_utf8_lossy(&output.stderr), "")?;
         bail!("nix {what} failed: {}", output.status);
     }
     Ok(String::from_utf8(output.stdout)?)
