@@ -377,15 +377,11 @@ impl Bench {
 
     /// Plans the workspace of many packages, and compiles nothing of it.
     fn plan_wide(&self) -> Result<f64> {
-        let wide = self.lock_wide()?;
-        self.cold.fetch(&wide, &wide.join("debian.lock"))?;
-        let planned: Vec<String> = ["plan", "description", "targets"]
-            .iter()
-            .map(|name| {
-                self.cold
-                    .evaluate(&self.in_wide(&format!("{name}.outPath")))
-            })
-            .collect::<Result<_>>()?;
+        let copy = self.lock_wide()?;
+        self.cold.fetch(&copy, &copy.join("debian.lock"))?;
+        let path = |name| self.evaluate_in_wide(&format!("{name}.outPath"));
+        let planned = ["plan", "description", "targets"].map(path);
+        let planned: Vec<String> = planned.into_iter().collect::<Result<_>>()?;
         let store = ["--store", &self.cold.store];
         let mut delete = [&store[..], &["--delete", "--ignore-liveness"]].concat();
         delete.extend(planned.iter().map(String::as_str));
@@ -395,7 +391,7 @@ impl Bench {
 
     /// Copies that workspace, and pins the Debian packages that its crates need.
     fn lock_wide(&self) -> Result<PathBuf> {
-        let copy = self.wide();
+        let copy = self.copy_of_wide();
         remove_all(&copy)?;
         duct::cmd!("cp", "-rT", wide(), &copy).run()?;
         let lock = duct::cmd!(assemble(), "lock").dir(&copy).stdout_null();
@@ -404,21 +400,20 @@ impl Bench {
     }
 
     /// Returns the directory of that copy.
-    fn wide(&self) -> PathBuf {
+    fn copy_of_wide(&self) -> PathBuf {
         self.cold.place.join("wide")
     }
 
-    /// Returns an expression for an attribute of its images.
-    fn in_wide(&self, attribute: &str) -> String {
-        format!(
-            "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
-            self.wide().display()
-        )
+    fn evaluate_wide(&self) -> Result<f64> {
+        seconds(|| self.evaluate_in_wide("images.wide.drvPath").map(drop))
     }
 
-    fn evaluate_wide(&self) -> Result<f64> {
-        let expression = self.in_wide("images.wide.drvPath");
-        seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
+    /// Evaluates an attribute of the copy's images.
+    fn evaluate_in_wide(&self, attribute: &str) -> Result<String> {
+        self.cold.evaluate(&format!(
+            "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
+            self.copy_of_wide().display()
+        ))
     }
 
     /// Edits one program repeatedly. `assemble build` and Cargo build it after each edit.

@@ -5,11 +5,11 @@ use crate::checkout::{assemble, copy_of, repository};
 use crate::engine::unpack;
 use crate::trial::ignorable;
 use crate::workspaces::{build, fetch};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Error, Result, ensure};
 use libtest_mimic::{Completion, Trial};
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The tests of this file.
@@ -75,12 +75,12 @@ fn both_run() -> Result<()> {
 /// Returns the lock that rustup's files give. `assemble lock` unpacks archives for a minute, so the
 /// tests share it.
 fn locked_with_rustup() -> Result<String> {
-    static LOCKED: Mutex<Option<String>> = Mutex::new(None);
-    let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
-    if locked.is_none() {
-        *locked = Some(lock(beacon()?.path(), &[])?);
-    }
-    locked.clone().context("there is a lock now")
+    static LOCKED: OnceLock<Result<String, String>> = OnceLock::new();
+    let locked = LOCKED.get_or_init(|| {
+        let locked = beacon().and_then(|workspace| lock(workspace.path(), &[]));
+        locked.map_err(|error| format!("{error:#}"))
+    });
+    locked.clone().map_err(Error::msg)
 }
 
 /// Copies the workspace of both tests.
