@@ -19,8 +19,8 @@
   # The platform that builds, as rustc names it.
   target,
 }:
-# The packages to build. They are built one after another, so that none gets a feature that only
-# another asks for. Each package is named crateyard-NAME, and its binary NAME.
+# The packages to build. One call of Cargo builds them all, so that it compiles each crate once. Each
+# package is named crateyard-NAME, and its binary NAME.
 programs:
 let
   toToml = import ../cargo/to-toml.nix;
@@ -172,7 +172,7 @@ in
     )
   );
   built = cell {
-    name = "bootstrap-built-${builtins.concatStringsSep "-" programs}";
+    name = "bootstrap-built";
     roots = toolchain;
     program = "/usr/bin/sh";
     args = [ "${./built.sh}" ];

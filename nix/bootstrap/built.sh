@@ -56,9 +56,13 @@ replace-with = "registry"
 directory = "/cargo/registry"
 CONFIG
 
+packages=
+for program in $programs; do packages="$packages --package crateyard-$program"; done
+# shellcheck disable=SC2086 # One word for each argument.
+cargo build --offline --profile bootstrap --target "$target" $packages
+
 mkdir -p "$out/bin"
 for program in $programs; do
-    cargo build --offline --profile bootstrap --target "$target" --package "crateyard-$program"
     cp "/cargo/target/$target/bootstrap/$program" "$out/bin/"
     files_of "$out/bin/$program" > "$out/$program.files"
 done

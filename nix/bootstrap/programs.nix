@@ -13,8 +13,8 @@
 #   brought     all programs as a command line brings them along: bin/NAME
 #   fromSource  all programs built from source, as `assemble bootstrap` reads them: bin/NAME, and
 #               the hash of its source in NAME.source
-#   wanted      the list for `assemble fetch`: for each group of programs, the store paths (null if
-#               they are not known) and the crates that they are made of
+#   wanted      the list for `assemble fetch`: for each set of programs that are built together, the
+#               store paths (null if they are not known) and the crates that they are made of
 #   check       fails unless bootstrap.lock has the bytes that the source gives
 {
   system,
@@ -31,15 +31,14 @@
   builtOf,
 }:
 let
-  # The programs of a group are built together.
-  groups = [
-    [
-      "unit"
-      "plan"
-      "description"
-    ]
-    [ "image" ]
+  names = [
+    "description"
+    "image"
+    "plan"
+    "unit"
   ];
+  # They are built together, because most of their crates are the same.
+  made = builtOf names;
   data = if lock == null then { } else builtins.fromJSON (builtins.readFile lock);
   pins =
     if lock == null then
@@ -52,64 +51,48 @@ let
         + "1: run `assemble bootstrap`"
       );
 
-  # Maps names to { source, built, pin, isCurrent }.
-  known = builtins.listToAttrs (
-    builtins.concatMap (
-      group:
-      let
-        made = builtOf group;
-      in
-      map (name: {
-        inherit name;
-        value = made // {
-          pin = pins.${name} or null;
-          isCurrent = pins ? ${name} && pins.${name}.source == made.source;
-        };
-      }) group
-    ) groups
-  );
+  # Whether the lock has the bytes of this source.
+  isCurrent = name: pins ? ${name} && pins.${name}.source == made.source;
   fixed =
     name:
-    {
-      pin,
-      built,
-      isCurrent,
-      ...
-    }:
     cell {
       name = "bootstrap-${name}";
       roots = [ tools ];
       program = "/usr/bin/cp";
       args = [
-        "${built}/bin/${name}"
+        "${made.built}/bin/${name}"
         (placeholder "out")
       ];
       attributes = {
         outputHashMode = "recursive";
         outputHashAlgo = "sha256";
         outputHash =
-          if isCurrent then
-            pin.files
+          if isCurrent name then
+            pins.${name}.files
           else
-            builtins.head (builtins.split "\n" (builtins.readFile "${built}/${name}.files"));
+            builtins.head (builtins.split "\n" (builtins.readFile "${made.built}/${name}.files"));
       };
     };
-  names = builtins.attrNames known;
   # All of them or none: a lock that lacks one does not match the source.
   pinned = if pins == { } then [ ] else names;
-  stale = builtins.filter (name: !known.${name}.isCurrent) pinned;
+  stale = builtins.filter (name: !isCurrent name) pinned;
   # Evaluation runs these two, and reads the hash of any program that is not pinned.
   isRun = name: name == "plan" || name == "description";
 in
 {
-  programs = builtins.mapAttrs (name: program: "${fixed name program}") known;
+  programs = builtins.listToAttrs (
+    map (name: {
+      inherit name;
+      value = "${fixed name}";
+    }) names
+  );
   needed = links {
     name = "tools";
     entries = builtins.listToAttrs (
       map (name: {
         inherit name;
-        value = if known.${name}.isCurrent then fixed name known.${name} else known.${name}.built;
-      }) (builtins.filter (name: isRun name || !known.${name}.isCurrent) names)
+        value = if isCurrent name then fixed name else made.built;
+      }) (builtins.filter (name: isRun name || !isCurrent name) names)
     );
   };
   brought = links {
@@ -117,7 +100,7 @@ in
     entries = builtins.listToAttrs (
       map (name: {
         name = "bin/${name}";
-        value = fixed name known.${name};
+        value = fixed name;
       }) names
     );
   };
@@ -132,32 +115,27 @@ in
     ]
     ++ builtins.concatMap (name: [
       "--symlink"
-      "bin/${name}=${known.${name}.built}/bin/${name}"
+      "bin/${name}=${made.built}/bin/${name}"
       "--text"
-      "${name}.source=${known.${name}.source}"
+      "${name}.source=${made.source}"
     ]) names;
   };
-  wanted = map (
-    group:
-    let
-      pathOf = name: if known.${name}.isCurrent then "${fixed name known.${name}}" else null;
-    in
+  wanted = [
     {
       programs = builtins.listToAttrs (
         map (name: {
           inherit name;
-          value = pathOf name;
-        }) group
+          value = if isCurrent name then "${fixed name}" else null;
+        }) names
       );
-      inherit (builtOf group) crates;
+      inherit (made) crates;
     }
-  ) groups;
+  ];
   check = sameBytes {
     name = "bootstrap";
     pairs = map (name: {
-      built = "${known.${name}.built}/bin/${name}";
-      kept =
-        if known.${name}.isCurrent then fixed name known.${name} else "/of-another-source/${name}";
+      built = "${made.built}/bin/${name}";
+      kept = if isCurrent name then fixed name else "/of-another-source/${name}";
     }) pinned;
     cure =
       "bootstrap.lock is not of the source in crates/ (${builtins.concatStringsSep ", " stale}). "

@@ -12,6 +12,10 @@ use std::path::Path;
 const LEAST: f64 = 0.1;
 /// The time for layers, images and plans.
 const OTHER: f64 = 0.5;
+/// The time for compiling the bootstrap programs, which one call of Cargo does.
+const BOOTSTRAP: f64 = 60.0;
+/// The name of the derivation that does (nix/bootstrap/built.nix).
+const BOOTSTRAP_NAME: &str = "bootstrap-built";
 /// The time for linking a program.
 const LINKING: f64 = 1.0;
 /// The time for a megabyte of Rust. Twice the source takes less than twice the time, because large
@@ -35,7 +39,11 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
         return LEAST;
     }
     let Some(unit) = unit_of(derivation) else {
-        return OTHER;
+        let is_bootstrap = derivation
+            .env
+            .get("name")
+            .is_some_and(|name| name == BOOTSTRAP_NAME);
+        return if is_bootstrap { BOOTSTRAP } else { OTHER };
     };
     let source = derivation.env.get("source").filter(|path| is_stored(path));
     let sizes = || source.map_or(Sizes::default(), |path| Sizes::of(&store.physical(path)));
