@@ -3,16 +3,16 @@
 #   make test     runs all tests, and says what it skipped and why
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
-# Built without optimisation, the command line is ready in a third of the time. `make test` needs this
-# build too.
-ASSEMBLE = $(TARGET)/debug/assemble
+# The commands that build images need half the crates of the command line. Built without optimisation,
+# they are ready in a third of the time. `make test` needs the same crates.
+BUILD = $(TARGET)/debug/fetch-and-build
 
 .PHONY: images test assemble setup book
 
 images: setup
-	@cargo build --locked --package assemble
-	@$(ASSEMBLE) fetch
-	@$(ASSEMBLE) build --compiler available
+	@cargo build --locked --package crateyard-build
+	@$(BUILD) fetch
+	@$(BUILD) build --compiler available
 
 test: setup
 	@./tests/run

@@ -103,7 +103,7 @@ let
     program ((workspace {
       inherit tree toolchain cargoArgs;
       target = host.rust;
-      variables.assemble.CRATEYARD_BOOTSTRAP = "${bootstrap.brought}";
+      variables.crateyard-build.CRATEYARD_BOOTSTRAP = "${bootstrap.brought}";
     }).build [
       {
         package = "assemble";

@@ -13,9 +13,9 @@ use crateyard_oci::{Descriptor, Layout, Reference, limits::MAX_ATTACHED, media_t
 use crateyard_registry::{Artifact, Client, Source, push};
 use crateyard_signing::IN_TOTO_TYPE;
 
-use crate::build_times;
-use crate::invocation;
 use crate::signer::{Signer, SignerArgs};
+use crateyard_build::build_times;
+use crateyard_build::invocation;
 
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";

@@ -14,7 +14,6 @@ pub mod diff;
 pub mod dockerfile;
 pub mod doctor;
 pub mod explain;
-pub mod fetch;
 pub mod init;
 pub mod inspect;
 pub mod load;

@@ -11,8 +11,8 @@ use crateyard_oci::{Budget, Layout, Platform, Reference};
 use crateyard_workspace::{described, state::State};
 
 use crate::connection::ConnectionArgs;
-use crate::image_build::build_by_nix;
 use crate::remote::Remote;
+use crateyard_build::image_build::build_by_nix;
 
 mod opened;
 

@@ -5,30 +5,23 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod attach;
-mod brought;
-mod build_times;
 mod caches;
 mod changes;
 mod commands;
 mod connection;
-mod findings;
-mod flake_file;
 mod image_argument;
-mod image_build;
 mod inputs;
-mod invocation;
 mod native;
 mod outgoing;
-mod placed;
 mod remote;
 mod rollout;
 mod signer;
 mod trust;
-mod unseen;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use crateyard_build::failure;
 
 /// Build, move and examine container images.
 #[derive(Parser)]
@@ -65,7 +58,7 @@ enum Command {
     Bench(commands::bench::Args),
     Verify(commands::verify::Args),
     Cache(commands::cache::Args),
-    Fetch(commands::fetch::Args),
+    Fetch(crateyard_build::fetch::Args),
     Lock(commands::lock::Args),
     Shell(commands::shell::Args),
     Bootstrap(commands::bootstrap::Args),
@@ -100,7 +93,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => return finish(commands::bench::run(args)),
         Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Cache(args) => commands::cache::run(args),
-        Command::Fetch(args) => commands::fetch::run(args),
+        Command::Fetch(args) => crateyard_build::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
         Command::Shell(args) => commands::shell::run(args),
         Command::Bootstrap(args) => commands::bootstrap::run(args),
@@ -113,47 +106,16 @@ fn main() -> ExitCode {
 fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) => {
-            crateyard_terminal::say("error", &describe(&error));
-            ExitCode::from(exit_code(&error))
-        }
+        Err(error) => failure::say(&error, exit_code(&error)),
     }
-}
-
-/// What begins a remedy, on a line of its own at the end of an error's text.
-const REMEDY: &str = "\n  try: ";
-
-/// Formats an error and its causes, and then the remedies. Leaves out causes that the text of an
-/// error already quotes.
-fn describe(error: &anyhow::Error) -> String {
-    let (mut description, mut remedies) = (String::new(), String::new());
-    for text in error.chain().map(ToString::to_string) {
-        let at = text.find(REMEDY).unwrap_or(text.len());
-        let (cause, remedy) = text.split_at(at);
-        if !description.contains(cause) {
-            if !description.is_empty() {
-                description += ": ";
-            }
-            description += cause;
-        }
-        if !remedies.contains(remedy) {
-            remedies += remedy.trim_end();
-        }
-    }
-    description.trim_end().to_owned() + &remedies
 }
 
 /// The exit code for an invalid reference, as in docs/push.md.
 const BAD_REFERENCE: u8 = 2;
-/// The exit code that shells report for a program that an interrupt ended.
-const INTERRUPTED: u8 = 130;
 
-/// Returns the exit code for each kind of registry failure, as in docs/push.md, and 1 for all other
-/// errors.
+/// Returns the exit code for each kind of registry failure, as in docs/push.md, and that of a build
+/// for all other errors.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(crateyard_drive::Error::Interrupted) = error.downcast_ref() {
-        return INTERRUPTED;
-    }
     let of_registry = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(crateyard_cache::Error::Registry(inner)) => Some(inner.exit_code()),
         _ if cause.is::<crateyard_oci::ParseReferenceError>() => Some(BAD_REFERENCE),
@@ -161,35 +123,6 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             .downcast_ref()
             .map(crateyard_registry::Error::exit_code),
     };
-    error.chain().find_map(of_registry).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use anyhow::Context;
-
-    use super::*;
-
-    #[test]
-    fn remedies_come_last() {
-        let error = anyhow::anyhow!("git: fatal\n\n  try: c\n").context("b\n  try: d\n       e");
-        let error = error.context("a").context("a\n  try: d\n       e");
-        assert_eq!(
-            describe(&error),
-            "a: b: git: fatal\n  try: d\n       e\n  try: c"
-        );
-    }
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let missing = std::path::Path::new("/nonexistent");
-        let error = crateyard_registry::Source::open(missing)
-            .map(drop)
-            .context("cannot push");
-        let description = describe(&error.unwrap_err());
-        assert_eq!(
-            description,
-            "cannot push: cannot open /nonexistent: No such file or directory (os error 2)"
-        );
-    }
+    let code = error.chain().find_map(of_registry);
+    code.unwrap_or_else(|| failure::exit_code(error))
 }

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::attach;
 use crate::image_argument::{Opened, Place, PlaceArgs, Selected};
-use crate::image_build::build_by_nix;
+use crateyard_build::image_build::build_by_nix;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -22,7 +22,7 @@ use serde::Serialize;
 use self::sections::Section;
 use crate::changes::describe;
 use crate::connection::bytes;
-use crate::image_build::build_images;
+use crateyard_build::image_build::build_images;
 
 mod sections;
 

@@ -104,7 +104,9 @@ fn watch(mut args: Args) -> Result<()> {
         });
         match read {
             Ok(read) => files = read,
-            Err(error) => crateyard_terminal::say("error", &crate::describe(&error)),
+            Err(error) => {
+                crateyard_terminal::say("error", &crateyard_build::failure::describe(&error))
+            }
         }
         crateyard_terminal::say("watching", "for edits");
         watch.wait()?;

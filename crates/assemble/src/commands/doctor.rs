@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use crateyard_terminal::{print, print_json};
 
-use crate::findings::{Finding, Status, findings};
+use crateyard_build::findings::{Finding, Status, findings};
 
 /// Check this machine: the problems, their cost, and the command that fixes each
 #[derive(clap::Args)]

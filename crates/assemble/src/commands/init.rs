@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_build::flake_file;
 use crateyard_fetch::toolchains;
 use crateyard_flake as nix;
 use crateyard_guess::Guess;
@@ -15,7 +16,7 @@ use crateyard_terminal::print_line;
 use crateyard_toolchain::Choice;
 use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
 
-use crate::{flake_file, native};
+use crate::native;
 
 /// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";

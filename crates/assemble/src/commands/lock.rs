@@ -20,7 +20,7 @@ use crateyard_terminal::print_line;
 use crateyard_workspace::described;
 
 use crate::native;
-use crate::placed::placed;
+use crateyard_build::placed::placed;
 
 /// The time in hours until the snapshot archive has a file. The archive publishes files before the
 /// date in its release file, and the snapshot archive has them some time after that date.

@@ -20,10 +20,10 @@ use self::checkout::Checkout;
 use crate::attach;
 use crate::connection::ConnectionArgs;
 use crate::image_argument::{Opened, Place, Selected};
-use crate::image_build::{Compiler, build_again};
 use crate::inputs;
 use crate::signer::{Signer, SignerArgs};
 use crate::trust::REBUILD_PREDICATE;
+use crateyard_build::image_build::{Compiler, build_again};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,8 +11,8 @@ use crateyard_registry::push::{Options, Report};
 use serde::Serialize;
 
 use super::settings::{Settings, ShipArgs};
-use crate::image_build::build_by_nix;
 use crate::outgoing::{sign_by_tag, source};
+use crateyard_build::image_build::build_by_nix;
 
 /// The number of digits of the digest in an image's default tag. The tag protects the image from
 /// the registry's garbage collection.

@@ -9,7 +9,7 @@ use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
 use crateyard_toolchain::rustup::Installed;
 use std::path::Path;
 
-use crate::placed::placed;
+use crateyard_build::placed::placed;
 
 /// Pins the release that a workspace asks for, or reports that it needs no pin of its own.
 ///

@@ -8,7 +8,7 @@ use crateyard_workspace::described;
 
 use super::Args;
 use crate::image_argument;
-use crate::image_build::build_by_nix;
+use crateyard_build::image_build::build_by_nix;
 
 /// An image and its target.
 pub(super) struct Job {

@@ -15,7 +15,7 @@ const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs
 /// workspace's Crateyard pins them, so that no build has to compile them. A flake with another
 /// revision of Crateyard can't use those in this command line, but they do no harm. If the store is
 /// read-only, the build reports that later.
-pub fn bring(workspace: &Path, store: Option<&str>) {
+pub(crate) fn bring(workspace: &Path, store: Option<&str>) {
     let store = Store::new(store.map(str::to_owned));
     let kept = || match Kept::find() {
         Some(kept) => kept.bring(&store, lock::pinned(workspace, &store).as_ref()),

@@ -15,7 +15,7 @@ use crate::flake_file;
 const NAMED: usize = 3;
 
 /// Prints notes on what a failed build may have missed.
-pub fn explain(workspace: &Path) {
+pub(crate) fn explain(workspace: &Path) {
     let flake = std::fs::read_to_string(workspace.join("flake.nix")).unwrap_or_default();
     if !flake_file::is_complete(&flake) {
         note!("flake.nix seems to add no images\n  try: `assemble init`, which prints the lines");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Finding;
 
-pub fn findings(workspace: &Path) -> Vec<Finding> {
+pub(crate) fn findings(workspace: &Path) -> Vec<Finding> {
     let mut all = vec![git(workspace)];
     all.extend(credentials());
     all

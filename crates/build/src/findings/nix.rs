@@ -7,7 +7,7 @@ use crateyard_nix::said;
 /// The oldest version that the tests cover.
 const OLDEST: (u32, u32) = (2, 8);
 
-pub fn findings() -> Vec<Finding> {
+pub(crate) fn findings() -> Vec<Finding> {
     let config = match NixConfig::read("", "") {
         Ok(config) => config,
         Err(error) => {

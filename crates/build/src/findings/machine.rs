@@ -18,7 +18,7 @@ const LITTLE_MEMORY: u64 = 64 << 20;
 /// 2025-01-01. Certificates of registries are newer than this.
 const LONG_AGO: u64 = 1_735_689_600;
 
-pub fn findings() -> Vec<Finding> {
+pub(crate) fn findings() -> Vec<Finding> {
     let namespaces = isolation::namespaces();
     let mut all = Vec::new();
     if let Err(error) = &namespaces {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// The text in place of a value that may be a secret, as in GitLab's provenance.
-pub const MASKED: &str = "[MASKED]";
+pub(crate) const MASKED: &str = "[MASKED]";
 
 /// Parts of the names of secrets, in lower case and without separators.
 const SECRET_PARTS: [&str; 10] = [
@@ -34,7 +34,7 @@ const SHELL: [&str; 13] = [
 
 /// Reads the inputs from the event of a GitHub workflow that a person started by hand. The event is
 /// the file at `GITHUB_EVENT_PATH`. Inputs whose name suggests a secret are masked.
-pub fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
+pub(crate) fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
     let event: Value = serde_json::from_slice(event).unwrap_or_default();
     let inputs = event["inputs"].as_object().cloned().unwrap_or_default();
     let masked = inputs.into_iter().map(|(name, value)| {
@@ -47,7 +47,7 @@ pub fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
 
 /// Lists the variables of a GitLab job that are not predefined: those of the project, the pipeline
 /// and its configuration. All values are masked, because any of them may be a secret.
-pub fn of_job(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Value> {
+pub(crate) fn of_job(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Value> {
     let predefined = ["CI_", "FF_", "GITLAB_", "LC_", "RUNNER_"];
     let is_own = |name: &String| {
         let is_predefined = predefined.iter().any(|prefix| name.starts_with(prefix));
