@@ -5,6 +5,17 @@ use std::path::{Path, PathBuf};
 use super::{BATCH, Store, run};
 use crate::{Error, Hash, Result, creation, environment};
 
+/// Settings for a place that may not be reachable, where there is another one to ask. By default, Nix
+/// tries five times, which takes 5 s without a network.
+const GIVES_UP_SOON: [&str; 6] = [
+    "--option",
+    "download-attempts",
+    "2",
+    "--option",
+    "connect-timeout",
+    "10",
+];
+
 impl Store {
     /// Whether the store has a tree of this name. `hash` is the hash of the tree as a Nix archive.
     pub fn has_tree(&self, name: &str, hash: &Hash) -> bool {
@@ -30,7 +41,9 @@ impl Store {
     pub fn substitute(&self, path: &str) -> bool {
         let realise = || {
             self.expect_path(path)?;
-            run(self.command()?.args(["--quiet", "--realise", path]))
+            let mut command = self.command()?;
+            command.args(GIVES_UP_SOON);
+            run(command.args(["--quiet", "--realise", path]))
         };
         realise().is_ok()
     }
@@ -50,8 +63,7 @@ impl Store {
         creation::create(self.url())?;
         let mut command = environment::nix("nix-prefetch-url");
         self.name_in(&mut command);
-        command.args(["--option", "download-attempts", "2"]);
-        command.args(["--option", "connect-timeout", "10"]);
+        command.args(GIVES_UP_SOON);
         command.args(["--print-path", "--name", name, url]);
         match run(&mut command)?.get(1) {
             Some(path) => Ok(self.physical(path)),
