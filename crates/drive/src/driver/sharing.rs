@@ -5,6 +5,10 @@
 
 use serde::Serialize;
 
+/// The least share. A build keeps its share when the others are done. With a single thread, it would
+/// then leave cores idle; more threads than cores cost nothing.
+const LEAST: usize = 2;
+
 /// The rule by which builds share the machine's cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -48,6 +52,8 @@ impl Moment {
             Sharing::Even => {
                 let together = (self.running + 1 + self.ready).min(self.jobs).max(1);
                 power_of_two(self.cores / together)
+                    .max(LEAST)
+                    .min(self.cores)
             }
         }
     }
@@ -58,7 +64,7 @@ impl Moment {
     }
 }
 
-/// Returns the greatest power of two up to `number`, at least 1.
+/// Returns the greatest power of two up to `number`, or 1.
 fn power_of_two(number: usize) -> usize {
     match number.checked_ilog2() {
         Some(exponent) => 1 << exponent,
@@ -87,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_gets_one_core_and_the_last_gets_all() {
+    fn one_of_many_gets_the_least_and_the_last_gets_all() {
         assert_eq!(share(0, 0, 1.0), 16);
         assert_eq!(share(1, 0, 1.0), 8);
         assert_eq!(share(2, 2, 1.0), 2);
-        assert_eq!(share(10, 20, 1.0), 1);
+        assert_eq!(share(10, 20, 1.0), LEAST);
         assert_eq!(share(10, 20, 11.0), 16);
     }
 
