@@ -126,3 +126,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let code = error.chain().find_map(of_registry);
     code.unwrap_or_else(|| failure::exit_code(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        Cli::command().debug_assert();
+    }
+}

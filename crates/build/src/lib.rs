@@ -4,6 +4,8 @@
 //! The program of this crate, `fetch-and-build`, has these two commands alone. It needs half the
 //! crates of the command line, so that `make images` starts to build sooner on a fresh machine. No
 //! release and no `cargo install` brings it.
+// `crateyard_terminal` prints, and cleans what it prints.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod brought;
 pub mod build;

@@ -9,6 +9,8 @@ use crate::connection::ConnectionArgs;
 
 /// Build images and print a line for each
 #[derive(clap::Args)]
+// The group of the inner `Args` has this name.
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     build: build::Args,
