@@ -19,8 +19,8 @@
   # The platform that builds, as rustc names it.
   target,
 }:
-# The packages to build. One call of Cargo builds them all, so that it compiles each crate once. Each
-# package is named crateyard-NAME, and its binary NAME.
+# The packages to build. One call of Cargo builds them all, so that it compiles each crate once.
+# Each package is named crateyard-NAME, and its binary NAME.
 programs:
 let
   toToml = import ../cargo/to-toml.nix;

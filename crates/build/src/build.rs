@@ -92,8 +92,8 @@ struct Line {
     path: PathBuf,
 }
 
-/// Builds the images. `nix` holds the settings for Nix that are not among the options, such as binary
-/// caches.
+/// Builds the images. `nix` holds the settings for Nix that are not among the options, such as
+/// binary caches.
 ///
 /// # Errors
 /// When images.toml has no such image, or the build fails.
