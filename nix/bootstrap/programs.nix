@@ -37,6 +37,15 @@ let
     "plan"
     "unit"
   ];
+  # Maps the name of each program to the value of a function.
+  each =
+    function:
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = function name;
+      }) names
+    );
   # They are built together, because most of their crates are the same.
   made = builtOf names;
   data = if lock == null then { } else builtins.fromJSON (builtins.readFile lock);
@@ -80,12 +89,7 @@ let
   isRun = name: name == "plan" || name == "description";
 in
 {
-  programs = builtins.listToAttrs (
-    map (name: {
-      inherit name;
-      value = "${fixed name}";
-    }) names
-  );
+  programs = each (name: "${fixed name}");
   needed = links {
     name = "tools";
     entries = builtins.listToAttrs (
@@ -122,12 +126,7 @@ in
   };
   wanted = [
     {
-      programs = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = if isCurrent name then "${fixed name}" else null;
-        }) names
-      );
+      programs = each (name: if isCurrent name then "${fixed name}" else null);
       inherit (made) crates;
     }
   ];
