@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_audit::vex;
+use crateyard_build::build_times;
+use crateyard_build::invocation;
 use crateyard_image::attestation::provenance::Invocation;
 use crateyard_image::attestation::{
     self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx,
@@ -14,8 +16,6 @@ use crateyard_registry::{Artifact, Client, Source, push};
 use crateyard_signing::IN_TOTO_TYPE;
 
 use crate::signer::{Signer, SignerArgs};
-use crateyard_build::build_times;
-use crateyard_build::invocation;
 
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use crateyard_build::image_build::build_by_nix;
 use crateyard_disk::modified;
 use crateyard_flake::is_named;
 use crateyard_oci::{Budget, Layout, Platform, Reference};
@@ -12,7 +13,6 @@ use crateyard_workspace::{described, state::State};
 
 use crate::connection::ConnectionArgs;
 use crate::remote::Remote;
-use crateyard_build::image_build::build_by_nix;
 
 mod opened;
 

@@ -15,6 +15,7 @@ use crateyard_audit::judge::{Data, Report, judge};
 use crateyard_audit::policy::{self, Policy};
 use crateyard_audit::subject::Subject;
 use crateyard_audit::{Finding, Kind, Status, vex};
+use crateyard_build::image_build::build_by_nix;
 use crateyard_fetch::crates;
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Reference};
@@ -25,7 +26,6 @@ use serde::Serialize;
 
 use crate::attach;
 use crate::image_argument::{Opened, Place, PlaceArgs, Selected};
-use crateyard_build::image_build::build_by_nix;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_build::image_build::build_images;
 use crateyard_description::normal::Image;
 use crateyard_engines::resolve;
 use crateyard_engines::{self, Engine, Request};
@@ -22,7 +23,6 @@ use serde::Serialize;
 use self::sections::Section;
 use crate::changes::describe;
 use crate::connection::bytes;
-use crateyard_build::image_build::build_images;
 
 mod sections;
 

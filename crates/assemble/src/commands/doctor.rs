@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use crateyard_terminal::{print, print_json};
-
 use crateyard_build::findings::{Finding, Status, findings};
+use crateyard_terminal::{print, print_json};
 
 /// Check this machine: the problems, their cost, and the command that fixes each
 #[derive(clap::Args)]

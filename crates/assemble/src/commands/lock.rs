@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use crateyard_build::placed::placed;
 use crateyard_debian::apt::{self, IndexOptions, Mirror, Mirrors};
 use crateyard_debian::keys::Keys;
 use crateyard_debian::lock::{Lock, Suite};
@@ -20,7 +21,6 @@ use crateyard_terminal::print_line;
 use crateyard_workspace::described;
 
 use crate::native;
-use crateyard_build::placed::placed;
 
 /// The time in hours until the snapshot archive has a file. The archive publishes files before the
 /// date in its release file, and the snapshot archive has them some time after that date.

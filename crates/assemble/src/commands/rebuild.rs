@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_build::image_build::{Compiler, build_again};
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_nix::Store;
 use crateyard_oci::{Descriptor, Digest, Layout, Platform, Reference};
@@ -23,7 +24,6 @@ use crate::image_argument::{Opened, Place, Selected};
 use crate::inputs;
 use crate::signer::{Signer, SignerArgs};
 use crate::trust::REBUILD_PREDICATE;
-use crateyard_build::image_build::{Compiler, build_again};
 
 const EXAMPLES: &str = "\
 Examples:

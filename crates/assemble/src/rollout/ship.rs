@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_build::image_build::build_by_nix;
 use crateyard_deploy::manifest::Pushed;
 use crateyard_oci::Digest;
 use crateyard_registry::Source;
@@ -12,7 +13,6 @@ use serde::Serialize;
 
 use super::settings::{Settings, ShipArgs};
 use crate::outgoing::{sign_by_tag, source};
-use crateyard_build::image_build::build_by_nix;
 
 /// The number of digits of the digest in an image's default tag. The tag protects the image from
 /// the registry's garbage collection.

@@ -1,6 +1,7 @@
 //! Pins the release of the Rust project that a workspace is built with in `toolchain.lock`.
 
 use anyhow::{Result, bail};
+use crateyard_build::placed::placed;
 use crateyard_description::Description;
 use crateyard_fetch::toolchains::{self, Server};
 use crateyard_nix::Store;
@@ -8,8 +9,6 @@ use crateyard_terminal::{note, print_line};
 use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
 use crateyard_toolchain::rustup::Installed;
 use std::path::Path;
-
-use crateyard_build::placed::placed;
 
 /// Pins the release that a workspace asks for, or reports that it needs no pin of its own.
 ///

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use crateyard_build::image_build::build_by_nix;
 use crateyard_oci::Reference;
 use crateyard_workspace::described;
 
 use super::Args;
 use crate::image_argument;
-use crateyard_build::image_build::build_by_nix;
 
 /// An image and its target.
 pub(super) struct Job {
