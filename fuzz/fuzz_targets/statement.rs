@@ -3,7 +3,7 @@
 
 use crateyard_audit::subject::Subject;
 use crateyard_audit::vex;
-use crateyard_image::attestation::provenance::{Statement, compare};
+use crateyard_attestation::provenance::{Statement, compare};
 use crateyard_image::attestation::spdx::Document;
 use crateyard_oci::Digest;
 use libfuzzer_sys::fuzz_target;

@@ -1,12 +1,12 @@
 //! Readers of what comes from elsewhere accept or refuse any bytes, without panics, without aborts,
 //! and in bounded memory.
 
+use crateyard_attestation::provenance::{Statement, compare};
 use crateyard_audit::subject::Subject;
 use crateyard_cache::packs::PackIndex;
 use crateyard_debian::deb::DebReader;
 use crateyard_debian::release::Release;
 use crateyard_fetch::package_lock;
-use crateyard_image::attestation::provenance::{Statement, compare};
 use crateyard_image::attestation::spdx::Document;
 use crateyard_nix::NarInfo;
 use crateyard_oci::Digest;

@@ -4,13 +4,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_attestation::provenance::{self, Invocation};
+use crateyard_attestation::{PROVENANCE, SBOM, SBOM_CYCLONEDX};
 use crateyard_audit::vex;
 use crateyard_build::build_times;
 use crateyard_build::invocation;
-use crateyard_image::attestation::provenance::Invocation;
-use crateyard_image::attestation::{
-    self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx,
-};
+use crateyard_image::attestation::{cyclonedx, spdx};
 use crateyard_oci::{Descriptor, Layout, Reference, limits::MAX_ATTACHED, media_type};
 use crateyard_registry::{Artifact, Client, Source, push};
 use crateyard_signing::IN_TOTO_TYPE;
@@ -106,7 +105,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
         }
         let config = layout.config(&manifest)?;
         let subject = image.descriptor.plain();
-        let read = |name: &str| attestation::read(layout, &config.platform, name);
+        let read = |name: &str| crateyard_attestation::read(layout, &config.platform, name);
         artifacts.extend(bills(&subject, &read, signer)?);
         if let Some(bytes) = read(PROVENANCE)? {
             let invocation = invocation.as_ref();
@@ -119,7 +118,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
 /// Returns the bills of materials in both formats, if they are about the image.
 fn bills(
     subject: &Descriptor,
-    read: &dyn Fn(&str) -> crateyard_image::Result<Option<Vec<u8>>>,
+    read: &dyn Fn(&str) -> crateyard_oci::Result<Option<Vec<u8>>>,
     signer: Option<&Signer>,
 ) -> Result<Vec<Artifact>> {
     let bill = read(SBOM)?;

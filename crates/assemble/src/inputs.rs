@@ -1,6 +1,6 @@
 //! The inputs in provenances, and the differences between those of two images, as text.
 
-use crateyard_image::attestation::provenance::{Difference, Kind, Statement, compare};
+use crateyard_attestation::provenance::{Difference, Kind, Statement, compare};
 use crateyard_terminal::{clean, count, sign, table};
 
 /// The kinds of inputs in the order of the output, each with its heading.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crateyard_image::attestation::provenance::Statement;
+use crateyard_attestation::provenance::Statement;
 use crateyard_image::attestation::spdx::{Document, IMAGE_ID, Package};
 use crateyard_image::attestation::{self, Purl};
 use crateyard_image::spec::{InputsSpec, UnitInput};

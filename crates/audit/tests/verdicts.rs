@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crateyard_attestation::{PROVENANCE, SBOM, provenance::Statement};
 use crateyard_audit::database::Database;
 use crateyard_audit::judge::{Data, Report, judge};
 use crateyard_audit::policy::Policy;
 use crateyard_audit::subject::Subject;
 use crateyard_audit::tracker::Tracker;
 use crateyard_audit::{Kind, Status, vex};
-use crateyard_image::attestation::{self, PROVENANCE, SBOM};
 use crateyard_oci::Layout;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ fn subject(directory: &Path) -> Subject {
         .config(&layout.manifest(&image.descriptor).unwrap())
         .unwrap();
     let read = |name| {
-        attestation::read(&layout, &config.platform, name)
+        crateyard_attestation::read(&layout, &config.platform, name)
             .unwrap()
             .unwrap()
     };
@@ -73,7 +73,7 @@ fn subject(directory: &Path) -> Subject {
         &image.descriptor.digest,
         &config.platform,
         &serde_json::from_slice(&read(SBOM)).unwrap(),
-        Some(&attestation::provenance::Statement::parse(&read(PROVENANCE)).unwrap()),
+        Some(&Statement::parse(&read(PROVENANCE)).unwrap()),
     )
 }
 

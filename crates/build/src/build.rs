@@ -3,7 +3,6 @@
 use crate::image_build::{Compiler, Way, drive};
 use anyhow::{Context, Result};
 use crateyard_drive::schedule::Order;
-use crateyard_engines::{self as engines, Engine, Request};
 use crateyard_flake::{Nix, trusted_user};
 use crateyard_nix::Store;
 use crateyard_oci::{Image, Layout};
@@ -24,13 +23,6 @@ pub struct Args {
     /// The workspace: a directory with images.toml, and with flake.nix if Nix builds
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// The engine that builds
-    #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
-    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the
-    /// workspace]
-    #[arg(long, value_name = "FILE")]
-    debian_lock: Option<PathBuf>,
     /// The compiler, if Nix builds
     #[arg(long, value_enum, default_value_t)]
     compiler: Compiler,
@@ -52,13 +44,6 @@ pub struct Args {
     /// Further arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
-}
-
-impl Args {
-    /// Whether Nix builds.
-    pub fn is_by_nix(&self) -> bool {
-        matches!(self.engine, Engine::Nix)
-    }
 }
 
 /// The order in which ready derivations start.
@@ -92,44 +77,45 @@ struct Line {
     path: PathBuf,
 }
 
-/// Builds the images. `nix` holds the settings for Nix that are not among the options, such as
-/// binary caches.
+/// Builds the images by Nix. `nix` holds the settings for Nix that are not among the options, such
+/// as binary caches.
 ///
 /// # Errors
 /// When images.toml has no such image, or the build fails.
-pub fn run(args: Args, nix: Nix) -> Result<()> {
+pub fn run(args: &Args, nix: Nix) -> Result<()> {
+    run_by(args, |workspace, images| {
+        let nix = Nix {
+            store: args.store.clone(),
+            extra: args.nix.clone(),
+            ..nix
+        };
+        let way = Way {
+            prefix: args.compiler.prefix(workspace, args.store.as_deref())?,
+            keep_going: args.keep_going,
+            order: args.order.into(),
+            events: args.events.as_deref(),
+        };
+        crateyard_flake::isolation::say_less_isolated();
+        if args.store.is_none() {
+            trusted_user::say_untrusted();
+        }
+        drive(workspace, images, &nix, &way)
+            .inspect_err(|_| crate::findings::explain_failure(workspace))
+    })
+}
+
+/// Builds the images by a function that takes the workspace and their names, and returns the path
+/// of each. Prints a line for each image.
+///
+/// # Errors
+/// When images.toml has no such image, or the build fails.
+pub fn run_by(
+    args: &Args,
+    build: impl FnOnce(&Path, &[String]) -> Result<Vec<PathBuf>>,
+) -> Result<()> {
     let began = SystemTime::now();
     let names = described::wanted(&args.workspace, &args.images)?;
-    let request = Request {
-        workspace: &args.workspace,
-        debian_lock: args.debian_lock.as_deref(),
-        images: &names,
-        vendor: None,
-    };
-    let paths = match args.engine {
-        Engine::Nix => {
-            let nix = Nix {
-                store: args.store.clone(),
-                extra: args.nix.clone(),
-                ..nix
-            };
-            let way = Way {
-                prefix: args
-                    .compiler
-                    .prefix(&args.workspace, args.store.as_deref())?,
-                keep_going: args.keep_going,
-                order: args.order.into(),
-                events: args.events.as_deref(),
-            };
-            crateyard_flake::isolation::say_less_isolated();
-            if args.store.is_none() {
-                trusted_user::say_untrusted();
-            }
-            drive(&request, &nix, &way)
-                .inspect_err(|_| crate::findings::explain_failure(&args.workspace))?
-        }
-        engine => engines::build(engine, &request)?,
-    };
+    let paths = build(&args.workspace, &names)?;
     let store = Store::new(args.store.clone());
     let mut lines = Vec::new();
     for (name, path) in names.iter().zip(&paths) {

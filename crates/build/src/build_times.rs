@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use crateyard_image::attestation::provenance::Times;
-use crateyard_image::time::rfc3339;
+use crateyard_attestation::provenance::Times;
 use crateyard_oci::{Digest, Layout};
 use crateyard_terminal::note;
+use crateyard_text::time::rfc3339;
 use crateyard_workspace::state::State;
 use serde::{Deserialize, Serialize};
 

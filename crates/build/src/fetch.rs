@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -125,9 +126,15 @@ pub fn run(args: Args) -> Result<()> {
     let pinned = crates::read(&locks.cargo, &store)?;
 
     drop(reading);
-    let mut report = fetch_files(&args, &locks, &pinned, &debs, &store)?;
+    // Copying and hashing the compiler takes as long as a download of the packages.
+    let (files, toolchain) = std::thread::scope(|scope| {
+        let toolchain = scope.spawn(|| fetch_toolchain(&locks.toolchain, &store));
+        let files = fetch_files(&args, &locks, &pinned, &debs, &store);
+        (files, joined(toolchain))
+    });
+    let mut report = files?;
+    report.toolchain = toolchain?;
     fetch_inputs_of_parts(&locks.debian, &store, &mut report)?;
-    report.toolchain = fetch_toolchain(&locks.toolchain, &store)?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
         if !report.bootstrap.is_empty() && own.toolchain_lock.exists() {
@@ -168,10 +175,7 @@ fn fetch_files(
     let failed = std::thread::scope(|scope| {
         let crates = scope.spawn(|| fetch_crates(&locks.cargo, &wanted_crates, store, &bars));
         let packages = fetch_debs(&args.mirror, &wanted_debs, store, &bars);
-        // The panic itself has already printed its message.
-        crates
-            .join()
-            .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
+        joined(crates)?;
         packages
     })?;
     let mut packages = Counts::of(debs.len(), wanted_debs.len());
@@ -183,6 +187,13 @@ fn fetch_files(
         missing: failed,
         ..Report::default()
     })
+}
+
+/// Waits for the result of a thread that fetches.
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    // The panic itself has already printed its message.
+    let result = thread.join();
+    result.map_err(|_| anyhow::anyhow!("a download failed"))?
 }
 
 /// Fetches the packages of npm and the downloads of the parts of the workspace around a lock.

@@ -1,11 +1,10 @@
-//! Builds images by an engine, with the machine's settings.
+//! Builds images by Nix, with the machine's settings.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use crateyard_drive::schedule::Order;
-use crateyard_engines::{self as engines, Engine, Request};
 use crateyard_fetch::{lock_path, release};
 use crateyard_flake::{Nix, driven, plan_lock};
 use crateyard_nix::Store;
@@ -66,13 +65,7 @@ fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
 /// When Nix is not installed or a build fails.
 pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>> {
     let began = SystemTime::now();
-    let request = Request {
-        workspace,
-        debian_lock: None,
-        images,
-        vendor: None,
-    };
-    let paths = build_images(Engine::Nix, &request)?;
+    let paths = drive(workspace, images, &Nix::default(), &Way::default())?;
     for (name, path) in images.iter().zip(&paths) {
         history::remember(workspace, name, path);
         build_times::remember(workspace, path, began);
@@ -96,12 +89,6 @@ pub fn build_again(
     store: Option<&str>,
 ) -> Result<PathBuf> {
     let images = [image.to_owned()];
-    let request = Request {
-        workspace,
-        debian_lock: None,
-        images: &images,
-        vendor: None,
-    };
     let nix = Nix {
         store: store.map(str::to_owned),
         settings: NO_CACHES.to_owned(),
@@ -111,19 +98,8 @@ pub fn build_again(
         prefix: compiler.prefix(workspace, store)?,
         ..Way::default()
     };
-    let built = drive(&request, &nix, &way)?.into_iter().next();
+    let built = drive(workspace, &images, &nix, &way)?.into_iter().next();
     built.with_context(|| format!("nix built no path for {image}"))
-}
-
-/// Builds images, and returns their paths.
-///
-/// # Errors
-/// When the engine fails.
-pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
-    match engine {
-        Engine::Nix => drive(request, &Nix::default(), &Way::default()),
-        engine => engines::build(engine, request),
-    }
 }
 
 /// The options for driving Nix.
@@ -143,14 +119,19 @@ pub struct Way<'a> {
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.
-pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
-    git::check(request.workspace)?;
-    let flake = nix.flake(request.workspace)?;
-    crate::brought::bring(request.workspace, nix.store.as_deref());
-    plan_lock::expect_current(request.workspace, nix, &flake)?;
-    let images = request.images.iter();
+pub fn drive(
+    workspace: &Path,
+    images: &[String],
+    nix: &Nix,
+    way: &Way<'_>,
+) -> Result<Vec<PathBuf>> {
+    git::check(workspace)?;
+    let flake = nix.flake(workspace)?;
+    crate::brought::bring(workspace, nix.store.as_deref());
+    plan_lock::expect_current(workspace, nix, &flake)?;
+    let images = images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
-    let state = State::of(request.workspace)?;
+    let state = State::of(workspace)?;
     let driven = driven::Request {
         nix,
         flake: &flake,
@@ -161,7 +142,5 @@ pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<Path
         order: way.order,
         events: way.events,
     };
-    driven
-        .build()
-        .inspect_err(|_| unseen::explain(request.workspace))
+    driven.build().inspect_err(|_| unseen::explain(workspace))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
-use crateyard_image::attestation::provenance::{Invocation, Workflow};
+use crateyard_attestation::provenance::{Invocation, Workflow};
 use crateyard_terminal::note;
 
 /// The size limit for reading an event of GitHub, in bytes. GitHub sends 25 MB at most.

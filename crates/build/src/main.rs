@@ -17,7 +17,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Fetch(args) => fetch::run(args),
-        Command::Build(args) => build::run(args, Nix::default()),
+        Command::Build(args) => build::run(&args, Nix::default()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -68,7 +68,7 @@ fn source(locked: &Value) -> Option<Value> {
         source.insert("shortRev".to_owned(), short.into());
     }
     if let Some(time) = locked["lastModified"].as_u64() {
-        let date = crateyard_image::time::rfc3339(time).replace(['-', ':', 'T', 'Z'], "");
+        let date = crateyard_text::time::timestamp(time).replace(['T', 'Z'], "");
         source.insert("lastModifiedDate".to_owned(), date.into());
     }
     if locked["type"] == "git" {

@@ -65,9 +65,9 @@ pub const STORE_HASH: usize = 33;
 
 /// The output of `nix build --json` for one installable.
 #[derive(Debug, Deserialize)]
-pub struct Built {
+struct Built {
     /// The store path of each output.
-    pub outputs: BTreeMap<String, PathBuf>,
+    outputs: BTreeMap<String, PathBuf>,
 }
 
 /// The way to call Nix.
@@ -238,7 +238,7 @@ fn not_locked(flake: &str) -> String {
 /// # Errors
 /// When an attribute has no output, or one of several attributes does not have the name of its
 /// derivation.
-pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
+fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
     let outputs: Vec<PathBuf> = built
         .into_iter()
         .filter_map(|mut built| built.outputs.remove("out"))

@@ -17,7 +17,6 @@ use crateyard_oci::{
 };
 use serde::Serialize;
 
-use crate::attestation;
 use crate::output::OutputFile;
 pub use crate::spec::ArchiveFormat;
 use crate::{Error, Result};
@@ -245,16 +244,16 @@ impl Archive<'_> {
     fn attestations(&mut self, layout: &Layout, roots: &[Descriptor]) -> Result<()> {
         let mut documents = BTreeMap::new();
         for platform in platforms(layout, roots)? {
-            for name in attestation::DOCUMENTS {
-                if let Some(bytes) = attestation::read(layout, &platform, name)? {
-                    documents.insert(attestation::path(&platform, name), bytes);
+            for name in crateyard_attestation::DOCUMENTS {
+                if let Some(bytes) = crateyard_attestation::read(layout, &platform, name)? {
+                    documents.insert(crateyard_attestation::path(&platform, name), bytes);
                 }
             }
         }
         let mut directory = String::new();
         for (path, bytes) in &documents {
             if directory.is_empty() {
-                self.directory(attestation::DIRECTORY)?;
+                self.directory(crateyard_attestation::DIRECTORY)?;
             }
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
             if parent != directory {

@@ -1,15 +1,10 @@
-//! Documents about an image's contents: a bill of materials in two forms ([`spdx`], [`cyclonedx`])
-//! and a provenance ([`provenance`]) for each image, as plain JSON files in the layout's directory.
-//!
-//! The documents stand beside the image and not in it, so that its digest depends only on the files
-//! that run. They are not in `index.json` either, where tools that expect one image would find
-//! three. A push makes them referrers of the image. Their bytes depend only on the image and its
-//! inputs.
+//! Makes the documents about an image ([`crateyard_attestation`]): a bill of materials in two forms
+//! ([`spdx`], [`cyclonedx`]) and a provenance. Their bytes depend only on the image and its inputs.
 
 mod bom;
 pub mod cyclonedx;
 mod integrity;
-pub mod provenance;
+mod provenance;
 mod purl;
 mod sources;
 pub mod spdx;
@@ -17,6 +12,7 @@ pub mod spdx;
 use std::collections::BTreeMap;
 use std::fs;
 
+use crateyard_attestation::{DOCUMENTS, PROVENANCE, SBOM, SBOM_CYCLONEDX, directory, read};
 use crateyard_oci::{Descriptor, Digest, Layout, Platform};
 
 use crate::output::OutputDir;
@@ -28,17 +24,6 @@ use bom::Bom;
 pub use purl::{
     Purl, cargo as cargo_purl, generic as generic_purl, image as image_purl, of_crate as crate_purl,
 };
-
-/// The directory in a layout that has a directory for each platform.
-pub const DIRECTORY: &str = "attestations";
-/// The bill of materials in SPDX's form.
-pub const SBOM: &str = "sbom.spdx.json";
-/// The bill of materials in CycloneDX's form.
-pub const SBOM_CYCLONEDX: &str = "sbom.cdx.json";
-/// The provenance.
-pub const PROVENANCE: &str = "provenance.json";
-/// All documents.
-pub const DOCUMENTS: [&str; 3] = [SBOM, SBOM_CYCLONEDX, PROVENANCE];
 
 /// An image that the documents describe.
 pub(crate) struct Subject<'a> {
@@ -117,27 +102,6 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
         }
     }
     Ok(())
-}
-
-/// Returns the document called `name` ([`SBOM`], [`PROVENANCE`]) about a layout's image for
-/// `platform`, or `None` if there is none. The document may be about another image: compare its
-/// subject.
-///
-/// # Errors
-/// When the document can't be read.
-pub fn read(layout: &Layout, platform: &Platform, name: &str) -> Result<Option<Vec<u8>>> {
-    let path = path(platform, name);
-    Ok(layout.extra_file(&path)?)
-}
-
-/// Returns the path of a document about a platform's image, relative to the layout.
-pub(crate) fn path(platform: &Platform, name: &str) -> String {
-    format!("{}/{name}", directory(platform))
-}
-
-/// Returns the directory of the documents of a platform's image, relative to the layout.
-fn directory(platform: &Platform) -> String {
-    format!("{DIRECTORY}/{}", platform.to_string().replace('/', "-"))
 }
 
 /// Returns the images that the image holds.

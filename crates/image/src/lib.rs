@@ -32,8 +32,6 @@ pub mod multi;
 pub mod output;
 pub mod packages;
 pub mod spec;
-pub mod text;
-pub mod time;
 pub mod verify;
 
 pub use error::{Error, Result};

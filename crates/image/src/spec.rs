@@ -26,7 +26,7 @@ pub use crateyard_spec::{
 };
 pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
-    ArchiveInput, BuildInputs, ComponentInput, DownloadInput, InputsSpec, NestedImage, NpmInput,
+    ArchiveInput, ComponentInput, DownloadInput, InputsSpec, NestedImage, NpmInput,
     NpmPackageInput, PackageInput, PackageRole, PartInput, ProgramInput, SourceInput, UnitInput,
 };
 

@@ -11,10 +11,10 @@ use std::fmt;
 use std::path::Path;
 
 use crateyard_oci::{Blobs, Descriptor, Digest, Index, Layout};
+use crateyard_text::shortened;
 use serde::Serialize;
 
 use crate::Result;
-use crate::text::shortened;
 
 /// The most findings that are kept.
 const MAX_FINDINGS: usize = 1_000;

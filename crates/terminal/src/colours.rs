@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn only_colours_are_removed() {
         let log = "\u{1b}[1;31merror\u{1b}[0m: a\u{1b}]0;m\u{7}\n\u{1b}[2Jmm\u{1b}[m\n";
-        let clean = crateyard_image::text::clean_log(log);
+        let clean = crateyard_text::clean_log(log);
         assert_eq!(removed(&clean), "error: a\\u{1b}]0;m\\u{7}\n\\u{1b}[2Jmm\n");
     }
 }

@@ -1,5 +1,5 @@
 //! Prints text for people. All output goes through this crate, which cleans it
-//! ([`crateyard_image::text`]), and in CI lets none of it be read as a command.
+//! ([`crateyard_text`]), and in CI lets none of it be read as a command.
 //!
 //! ```
 //! use crateyard_terminal::{count, table};
@@ -25,10 +25,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use commands::{disarm, disarm_json};
-use crateyard_image::text::{clean_json, clean_lines};
+use crateyard_text::{clean_json, clean_lines};
 use passwords::hide;
 
-pub use crateyard_image::text::{clean, clean_log, shortened};
+pub use crateyard_text::{clean, clean_log, shortened};
 pub use passwords::without_passwords;
 pub use pulse::{INTERVAL, Pulse};
 

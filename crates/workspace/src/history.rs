@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use crateyard_attestation::PROVENANCE;
 use crateyard_disk::Directory;
-use crateyard_image::attestation::{self, PROVENANCE};
 use crateyard_oci::{Layout, Platform, media_type};
 use crateyard_terminal::note;
 
@@ -32,7 +32,7 @@ fn try_remember(workspace: &Path, name: &str, layout: &Path) -> Result<()> {
         let Some(platform) = platform_of(&layout, &image)? else {
             continue;
         };
-        let Some(new) = attestation::read(&layout, &platform, PROVENANCE)? else {
+        let Some(new) = crateyard_attestation::read(&layout, &platform, PROVENANCE)? else {
             continue;
         };
         let place = State::of(workspace)?.make_directory(below(name, &platform))?;

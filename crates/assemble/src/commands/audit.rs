@@ -11,13 +11,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use crateyard_attestation::provenance::Statement;
 use crateyard_audit::judge::{Data, Report, judge};
 use crateyard_audit::policy::{self, Policy};
 use crateyard_audit::subject::Subject;
 use crateyard_audit::{Finding, Kind, Status, vex};
 use crateyard_build::image_build::build_by_nix;
 use crateyard_fetch::crates;
-use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Reference};
 use crateyard_terminal::{note, print, print_json, warning};
 use crateyard_workspace::{described, files};
@@ -381,5 +381,5 @@ fn now() -> String {
     let said = said.and_then(|text| text.parse().ok());
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = said.unwrap_or_else(|| clock().map_or(0, |it| it.as_secs()));
-    crateyard_image::time::rfc3339(seconds)
+    crateyard_text::time::rfc3339(seconds)
 }

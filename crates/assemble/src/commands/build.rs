@@ -1,8 +1,10 @@
 //! `assemble build`: builds images and prints their paths.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use crateyard_build::build;
-use crateyard_flake::Nix;
+use crateyard_engines::{Engine, Request};
 
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
@@ -14,6 +16,13 @@ use crate::connection::ConnectionArgs;
 pub struct Args {
     #[command(flatten)]
     build: build::Args,
+    /// The engine that builds
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the
+    /// workspace]
+    #[arg(long, value_name = "FILE")]
+    debian_lock: Option<PathBuf>,
     #[command(flatten)]
     caches: CacheArgs,
     #[command(flatten)]
@@ -25,10 +34,18 @@ pub struct Args {
 /// # Errors
 /// When images.toml has no such image, or the build fails.
 pub fn run(args: Args) -> Result<()> {
-    if !args.build.is_by_nix() {
-        return build::run(args.build, Nix::default());
+    if args.engine == Engine::Nix {
+        // The servers of caches end with this value.
+        let substituters = args.caches.start(&args.connection)?;
+        return build::run(&args.build, substituters.nix());
     }
-    // The servers of caches end with this value.
-    let substituters = args.caches.start(&args.connection)?;
-    build::run(args.build, substituters.nix())
+    build::run_by(&args.build, |workspace, images| {
+        let request = Request {
+            workspace,
+            debian_lock: args.debian_lock.as_deref(),
+            images,
+            vendor: None,
+        };
+        crateyard_engines::build(args.engine, &request)
+    })
 }

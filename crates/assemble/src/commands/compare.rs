@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use crateyard_build::image_build::build_images;
+use crateyard_build::image_build::{Way, drive};
 use crateyard_description::normal::Image;
 use crateyard_engines::resolve;
 use crateyard_engines::{self, Engine, Request};
+use crateyard_flake::Nix;
 use crateyard_image::auditable::is_same_program;
 use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
 use crateyard_image::files::{Listing, Options};
@@ -116,8 +117,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         vendor: None,
     };
     let resolved = resolve(&args.workspace)?;
-    let before = build_images(one, &request)?;
-    let after = build_images(other, &request)?;
+    let before = build(one, &request)?;
+    let after = build(other, &request)?;
     let mut found = Vec::new();
     for (number, name) in names.iter().enumerate() {
         let image = resolved.description.images.get(name);
@@ -139,6 +140,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Builds images by an engine, and returns their paths.
+fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
+    match engine {
+        Engine::Nix => drive(
+            request.workspace,
+            request.images,
+            &Nix::default(),
+            &Way::default(),
+        ),
+        engine => crateyard_engines::build(engine, request),
+    }
 }
 
 /// An image with its documents.

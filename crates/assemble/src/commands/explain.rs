@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use crateyard_image::attestation::provenance::{Difference, Resource, Statement, compare};
+use crateyard_attestation::provenance::{Difference, Resource, Statement, compare};
 use crateyard_terminal::{clean, count, print, print_json, table};
 use crateyard_workspace::{described, history};
 use serde::Serialize;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_attestation::provenance::Statement;
 use crateyard_build::image_build::{Compiler, build_again};
-use crateyard_image::attestation::provenance::Statement;
 use crateyard_nix::Store;
 use crateyard_oci::{Descriptor, Digest, Layout, Platform, Reference};
 use crateyard_terminal::{clean, print, print_json};

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use crateyard_image::attestation::provenance::Statement;
-use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
+use crateyard_attestation::provenance::Statement;
+use crateyard_attestation::{PROVENANCE, SBOM};
+use crateyard_image::attestation::spdx;
 use crateyard_image::packages::Crate;
 use crateyard_oci::{
     Blobs, Image, ImageConfig, ImageName, Index, Layout, Manifest, Platform, Reference, choose,
@@ -256,7 +257,7 @@ impl Opened {
     ) -> Result<Option<Vec<u8>>> {
         match self {
             Opened::Layout(layout) => {
-                let found = attestation::read(layout, &selected.config.platform, name)?;
+                let found = crateyard_attestation::read(layout, &selected.config.platform, name)?;
                 Ok(found.filter(|bytes| is_it(bytes)))
             }
             Opened::Remote(remote) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use crateyard_image::attestation::provenance::Statement;
+use crateyard_attestation::provenance::Statement;
 use crateyard_oci::Reference;
 use crateyard_workspace::history::MAX_PROVENANCE;
 use crateyard_workspace::state::State;

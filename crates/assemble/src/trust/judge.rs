@@ -1,7 +1,7 @@
 //! Checks the collected statements against a policy, and gives a judgement for each rule with its
 //! reason.
 
-use crateyard_image::attestation::provenance::{self, Statement};
+use crateyard_attestation::provenance::{self, Statement};
 use crateyard_oci::Digest;
 use crateyard_signing::IMAGE_PREDICATE;
 use serde::Serialize;

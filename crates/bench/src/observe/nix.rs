@@ -1,4 +1,4 @@
-//! Builds with Nix, and reads its build log.
+//! Builds by `assemble build` and reads its events.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,10 +8,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use crateyard_flake::{Built, in_order};
-use crateyard_nix::log::activity::BUILD;
-use crateyard_nix::log::{Line, PREFIX};
-use crateyard_nix::name_of;
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::Done;
 use crate::trial::Trial;
@@ -58,7 +57,7 @@ pub(super) fn prepare(trial: &Trial, names: &[String]) -> Result<()> {
 /// # Errors
 /// When a source can't be downloaded.
 pub(super) fn fetch(trial: &Trial, debian_lock: &Path) -> Result<()> {
-    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let own = own_program()?;
     let lock = debian_lock.display().to_string();
     trial
         .run(&own.to_string_lossy(), &["fetch", "--lock", &lock])
@@ -121,46 +120,80 @@ impl Drop for Cache {
     }
 }
 
-/// Builds images. If there is a cache, it builds them in the cache's own store.
+/// Builds images by `assemble build`. If there is a cache, it builds them in the cache's own store.
 ///
 /// # Errors
-/// When a build fails. The error quotes Nix's output.
+/// When a build fails. The error quotes the command's output.
 pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> Result<Done> {
-    let mut command = nix(trial);
-    command.args([
-        "build",
-        "--json",
-        "--log-format",
-        "internal-json",
-        "--no-link",
-    ]);
+    let events = NamedTempFile::new()?;
+    let mut command = Command::new(own_program()?);
+    command
+        .args(["build", "--json", "--events"])
+        .arg(events.path())
+        .args(names)
+        .env("NIX_CONFIG", settings(cache))
+        .current_dir(trial.root());
     if let Some(cache) = cache {
         command.arg("--store").arg(&cache.store);
-        command.args(["--option", "substituters", &cache.url]);
-        command.args(["--option", "require-sigs", "false"]);
     }
-    command.args(attributes(trial, names));
     let start = Instant::now();
-    let output = command.output().context("cannot start nix")?;
+    let output = command.output().context("cannot start assemble build")?;
     let wall = start.elapsed();
-    let log = Log::read(&output.stderr);
     if !output.status.success() {
-        bail!("nix build failed: {}\n{}", output.status, log.text);
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("assemble build failed: {}\n{said}", output.status);
     }
-    let built: Vec<Built> =
-        serde_json::from_slice(&output.stdout).context("nix build printed no list of outputs")?;
-    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
-    let paths = in_order(built, &attributes)?.into_iter();
-    let paths = paths.map(|path| match cache {
-        Some(cache) => cache.store.join(path.strip_prefix("/").unwrap_or(&path)),
-        None => path,
-    });
+    let lines: Vec<Line> =
+        serde_json::from_slice(&output.stdout).context("assemble build printed no images")?;
+    let path_of = |name: &String| {
+        let line = lines.iter().find(|line| line.name == *name);
+        let line = line.with_context(|| format!("assemble build printed no image {name}"))?;
+        Ok(match cache {
+            Some(cache) => cache
+                .store
+                .join(line.path.strip_prefix("/").unwrap_or(&line.path)),
+            None => line.path.clone(),
+        })
+    };
     Ok(Done {
-        paths: paths.collect(),
-        compiled: log.built,
+        paths: names.iter().map(path_of).collect::<Result<_>>()?,
+        compiled: built(&fs::read_to_string(events.path())?),
         wall,
         fetched: cache.map(Cache::fetched).transpose()?,
     })
+}
+
+/// An image that `assemble build --json` printed.
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    path: PathBuf,
+}
+
+/// Returns the names of the derivations that were built.
+fn built(events: &str) -> Vec<String> {
+    let events = events.lines().filter_map(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let name = event["name"]
+            .as_str()
+            .filter(|_| event["event"] == "finished");
+        name.map(str::to_owned)
+    });
+    events.collect()
+}
+
+/// Returns the settings for Nix, with those of the environment behind them.
+fn settings(cache: Option<&Cache>) -> String {
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let cache = cache.map_or_else(String::new, |cache| {
+        format!("substituters = {}\nrequire-sigs = false\n", cache.url)
+    });
+    format!("{SETTINGS}{own}\n{cache}")
+}
+
+/// Returns this program's own file, which is `assemble`.
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program's own file")
 }
 
 fn attributes(trial: &Trial, names: &[String]) -> Vec<String> {
@@ -170,10 +203,9 @@ fn attributes(trial: &Trial, names: &[String]) -> Vec<String> {
 }
 
 fn nix(trial: &Trial) -> Command {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
     let mut command = crateyard_nix::environment::nix("nix");
     command
-        .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
+        .env("NIX_CONFIG", settings(None))
         .current_dir(trial.root());
     command
 }
@@ -185,42 +217,6 @@ fn run(command: &mut Command) -> Result<String> {
         bail!("nix failed: {}\n{said}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The output of Nix with `--log-format internal-json`.
-struct Log {
-    /// Names of the derivations that were built.
-    built: Vec<String>,
-    /// Messages for people.
-    text: String,
-}
-
-impl Log {
-    fn read(output: &[u8]) -> Log {
-        let mut log = Log {
-            built: Vec::new(),
-            text: String::new(),
-        };
-        for line in String::from_utf8_lossy(output).lines() {
-            if !line.starts_with(PREFIX) {
-                log.text.push_str(line);
-                log.text.push('\n');
-                continue;
-            }
-            match Line::parse(line) {
-                Some(event) if event.action == "start" && event.kind == BUILD => {
-                    let path = event.field(0);
-                    log.built.extend(path.map(|path| name_of(path).to_owned()));
-                }
-                Some(event) if event.action == "msg" => {
-                    log.text.push_str(&event.msg);
-                    log.text.push('\n');
-                }
-                _ => {}
-            }
-        }
-        log
-    }
 }
 
 /// Returns the packages of the derivations that are units, and the number of these derivations. The
@@ -256,20 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn builds_are_found_in_the_log() {
-        let log = [
-            r#"@nix {"action":"start","fields":["/nix/store/aaa-serde-1.0.1.drv","",1,1],"id":1,"#,
-            r#""type":105}"#,
-            "\n",
-            r#"@nix {"action":"start","fields":["/nix/store/aaa-x"],"id":2,"type":101}"#,
-            "\n",
-            r#"@nix {"action":"msg","level":0,"msg":"error: no"}"#,
-            "\n",
-        ]
-        .concat();
-        let log = Log::read(log.as_bytes());
-        assert_eq!(log.built, ["serde-1.0.1"]);
-        assert_eq!(log.text, "error: no\n");
+    fn builds_are_found_among_the_events() {
+        let events = r#"{"event":"planned","toBuild":1}
+{"event":"started","name":"serde-1.0.1","derivation":"/nix/store/aaa-serde-1.0.1.drv"}
+{"event":"finished","name":"serde-1.0.1","derivation":"/nix/store/aaa-serde-1.0.1.drv"}
+{"event":"failed","name":"itoa-1.0.1","derivation":"/nix/store/aaa-itoa-1.0.1.drv"}
+"#;
+        assert_eq!(built(events), ["serde-1.0.1"]);
     }
 
     #[test]

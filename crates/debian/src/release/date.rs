@@ -1,5 +1,7 @@
 //! Dates of release files.
 
+use crateyard_text::time;
+
 /// A time in seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(i64);
@@ -51,16 +53,13 @@ impl Date {
 
     /// Formats the time as in the snapshot archive's addresses: `20260711T101637Z`.
     pub fn timestamp(self) -> String {
-        let (year, month, day) = civil(self.0.div_euclid(DAY));
-        let second = self.0.rem_euclid(DAY);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+        time::timestamp(self.0.try_into().unwrap_or(0))
     }
 }
 
 impl std::fmt::Display for Date {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        let (year, month, day) = time::civil(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
         write!(
             f,
@@ -78,19 +77,6 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let month_from_march = (month + 9) % 12;
     let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     days + (153 * month_from_march + 2) / 5 + day - 1 - 719_468
-}
-
-/// Returns year, month and day: the inverse of [`days_before`].
-fn civil(days: i64) -> (i64, i64, i64) {
-    let mut year = 1970 + days.div_euclid(366);
-    while days_before(year + 1, 1, 1) <= days {
-        year += 1;
-    }
-    let month = (1..=12)
-        .rev()
-        .find(|m| days_before(year, *m, 1) <= days)
-        .unwrap_or(1);
-    (year, month, days - days_before(year, month, 1) + 1)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_text::time;
 use serde_json::{Map, Value, json};
 
 use super::bom::{Bom, Component, IMAGE, Kind, Party, Relation};
-use crate::time;
 use crateyard_oci::Digest;
 
 /// The media type of the document.

@@ -118,7 +118,7 @@ fn origin(source: &StepSource) -> String {
 
 /// Returns the command as one would type it, and cuts a long one.
 fn shown(words: &[String]) -> String {
-    let text = crate::text::clean(&words.join(" ")).into_owned();
+    let text = crateyard_text::clean(&words.join(" ")).into_owned();
     match text.char_indices().nth(100) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crateyard_oci::{
     EmptyObject, ExecutionConfig, HealthcheckConfig, History, ImageConfig, RootFs, annotation,
 };
+use crateyard_text::time::rfc3339;
 
 use super::{Base, Layer};
 use crate::spec::{self, Config, ImageSpec};
-use crate::time::rfc3339;
 use crate::{Error, Result};
 
 /// The command in the history that made a layer.

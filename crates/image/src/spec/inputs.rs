@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crateyard_attestation::provenance::BuildInputs;
 use serde::{Deserialize, Serialize};
 
 /// All inputs that decide the bytes of an image.
@@ -40,25 +41,6 @@ pub struct InputsSpec {
     /// Other images inside this one.
     #[serde(default)]
     pub images: Vec<NestedImage>,
-}
-
-/// The options for Cargo.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BuildInputs {
-    /// Cargo's name of the profile.
-    pub profile: String,
-    /// The platform, as rustc names it.
-    pub target: String,
-    /// The features that were asked for.
-    #[serde(default)]
-    pub features: Vec<String>,
-    /// Whether all features were asked for.
-    #[serde(default)]
-    pub all_features: bool,
-    /// Whether default features were switched off.
-    #[serde(default)]
-    pub no_default_features: bool,
 }
 
 /// A Debian package.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crateyard_image::attestation::{self, SBOM, spdx};
+use crateyard_attestation::SBOM;
+use crateyard_image::attestation::spdx;
 use crateyard_oci::{Digest, Layout};
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -136,7 +137,7 @@ fn the_vendor_supplies_the_packages_of_the_workspace() {
     spec.config.labels = serde_json::from_value(labels).unwrap();
     let out = directory.path().join("image");
     crateyard_image::layout::make(&spec, &out).unwrap();
-    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
+    let bytes = crateyard_attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
     let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
     let app = package(&sbom, "app");
     assert_eq!(

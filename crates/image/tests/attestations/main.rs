@@ -10,8 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use common::*;
-use crateyard_image::attestation::provenance::{Kind, Statement, compare};
-use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
+use crateyard_attestation::provenance::{Kind, Statement, compare};
+use crateyard_attestation::{PROVENANCE, SBOM, SBOM_CYCLONEDX};
+use crateyard_image::attestation::spdx;
 use crateyard_oci::Layout;
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -125,7 +126,7 @@ fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u
     crateyard_image::layout::make(&spec, &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     let read = |name| {
-        attestation::read(&layout, &spec.platform, name)
+        crateyard_attestation::read(&layout, &spec.platform, name)
             .unwrap()
             .unwrap()
     };
@@ -280,7 +281,7 @@ fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
     );
     assert_eq!(package(&sbom, "demo").version_info.as_deref(), Some("1.0"));
     let platform = "linux/amd64".parse().unwrap();
-    let other = attestation::read(&layout, &platform, attestation::SBOM_CYCLONEDX);
+    let other = crateyard_attestation::read(&layout, &platform, SBOM_CYCLONEDX);
     let other: Value = serde_json::from_slice(&other.unwrap().unwrap()).unwrap();
     let names = |list: &Value| -> Vec<String> {
         let names = list.as_array().unwrap().iter();
@@ -410,7 +411,7 @@ fn the_bill_of_materials_names_parts_and_vendors() {
     );
 
     let platform = "linux/amd64".parse().unwrap();
-    let cyclonedx = attestation::read(&layout, &platform, attestation::SBOM_CYCLONEDX).unwrap();
+    let cyclonedx = crateyard_attestation::read(&layout, &platform, SBOM_CYCLONEDX).unwrap();
     let cyclonedx: Value = serde_json::from_slice(&cyclonedx.unwrap()).unwrap();
     let components = cyclonedx["components"].as_array().unwrap();
     let named = |name: &str| components.iter().find(|it| it["name"] == name).unwrap();
@@ -448,7 +449,7 @@ fn sbom_over(directory: &Path, base: Package, packages: Value) -> spdx::Document
     let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
     let out = directory.join("out");
     crateyard_image::layout::make(&spec, &out).unwrap();
-    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
+    let bytes = crateyard_attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
     serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use crateyard_image::attestation::provenance::{Statement, Times};
+use crateyard_attestation::provenance::{Statement, Times};
 use crateyard_image::attestation::spdx;
 use crateyard_terminal::{clean, count, table};
 use serde::Serialize;

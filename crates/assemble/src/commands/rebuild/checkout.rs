@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use crateyard_image::attestation::provenance::Statement;
+use crateyard_attestation::provenance::Statement;
 use crateyard_nix::sha256_of;
 use crateyard_workspace::git;
 use tempfile::TempDir;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crateyard_text::time;
+
 use super::{
     Checksum, CreationInfo, DOCUMENT_ID, Document, ExternalDocument, ExternalRef, ExtractedLicense,
     IMAGE_ID, Package, Relationship, SOURCE, UNKNOWN,
 };
 use crate::attestation::bom::{Bom, Component, IMAGE, Kind, Party, Relation};
-use crate::time;
 
 /// Writes a bill of materials as a document.
 pub(in crate::attestation) fn document(bom: &Bom) -> Document {

@@ -325,7 +325,7 @@ pub(super) fn require_same(run: &[String], first: &Changes, second: &Changes) ->
     let different: Vec<String> = paths
         .into_iter()
         .filter(differ)
-        .map(|path| format!("/{}", crate::text::clean(path)))
+        .map(|path| format!("/{}", crateyard_text::clean(path)))
         .collect();
     if different.is_empty() {
         return Ok(());

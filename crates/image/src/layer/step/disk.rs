@@ -61,7 +61,7 @@ pub(super) fn refuse_attributes(path: &str, place: &Path) -> Result<()> {
             format!("/{path}"),
             format!(
                 "it has the extended attribute {}, which a step can't set",
-                crate::text::clean(&name)
+                crateyard_text::clean(&name)
             ),
             "`xattrs` and `capabilities` of binaries and `files` set attributes",
         )),

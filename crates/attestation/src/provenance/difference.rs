@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crateyard_spec::{CAPABILITY_ATTRIBUTE, Capabilities};
+use crateyard_text::shortened;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::text::shortened;
 
 use super::{CrateUse, Resource, Statement};
 
