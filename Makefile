@@ -3,7 +3,7 @@
 #   make test     runs all tests, and says what it skipped and why
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
-# The commands that build images need a third of the crates of the command line. Built without
+# The commands that build images need half the crates of the command line. Built without
 # optimisation, they are ready in a third of the time. `make test` needs the same crates.
 BUILD = $(TARGET)/debug/fetch-and-build
 # On a fresh machine nothing was compiled before. Preparing for the next edit takes time as well.
