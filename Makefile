@@ -3,11 +3,12 @@
 #   make test     runs all tests, and says what it skipped and why
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
-# The commands that build images need half the crates of the command line. Built without
-# optimisation, they are ready in a third of the time. `make test` needs the same crates.
+# The commands that build images need half the crates of the command line, and no optimisation.
+# `make test` needs the same crates.
 BUILD = $(TARGET)/debug/fetch-and-build
-# On a fresh machine nothing was compiled before. Preparing for the next edit takes time as well.
-export CARGO_INCREMENTAL = 0
+# Incremental compilation makes the first build slower, and both commands begin with one. They share
+# the setting, because Cargo would otherwise compile the workspace's crates twice.
+images test: export CARGO_INCREMENTAL = 0
 
 .PHONY: images test assemble setup book
 

@@ -4,6 +4,14 @@
 //! The documents stand beside the image and not in it, so that its digest depends only on the files
 //! that run. They are not in `index.json` either, where tools that expect one image would find
 //! three. A push makes them referrers of the image.
+//!
+//! ```
+//! use crateyard_attestation::{SBOM, path};
+//! use crateyard_oci::Platform;
+//!
+//! let platform: Platform = "linux/amd64".parse().expect("a platform");
+//! assert_eq!(path(&platform, SBOM), "attestations/linux-amd64/sbom.spdx.json");
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod provenance;

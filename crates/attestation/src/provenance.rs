@@ -199,7 +199,7 @@ impl Resource {
 }
 
 impl Statement {
-    /// Reads a statement that this crate made.
+    /// Reads a statement that Crateyard made.
     ///
     /// # Errors
     /// When the bytes are something else, which the message names.

@@ -88,6 +88,11 @@ impl Trial {
         Ok(())
     }
 
+    /// Returns the directory of the state that commands keep for the copy.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root().join(".crateyard/state")
+    }
+
     /// Adds the files to git, because Nix sees only files that git knows.
     ///
     /// # Errors

@@ -20,10 +20,10 @@ pub struct Args {
     /// Images to build [default: all images in images.toml]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// The workspace: a directory with images.toml, and with flake.nix if Nix builds
+    /// The workspace: a directory with images.toml, and with flake.nix for Nix
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// The compiler, if Nix builds
+    /// The compiler of builds by Nix
     #[arg(long, value_enum, default_value_t)]
     compiler: Compiler,
     /// Use this store instead of the machine's own

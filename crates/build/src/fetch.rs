@@ -126,15 +126,10 @@ pub fn run(args: Args) -> Result<()> {
     let pinned = crates::read(&locks.cargo, &store)?;
 
     drop(reading);
-    // Copying and hashing the compiler takes as long as a download of the packages.
-    let (files, toolchain) = std::thread::scope(|scope| {
-        let toolchain = scope.spawn(|| fetch_toolchain(&locks.toolchain, &store));
-        let files = fetch_files(&args, &locks, &pinned, &debs, &store);
-        (files, joined(toolchain))
-    });
-    let mut report = files?;
-    report.toolchain = toolchain?;
+    let (report, toolchain) = fetch_at_once(&args, &locks, &pinned, &debs, &store);
+    let mut report = report?;
     fetch_inputs_of_parts(&locks.debian, &store, &mut report)?;
+    report.toolchain = toolchain?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
         if !report.bootstrap.is_empty() && own.toolchain_lock.exists() {
@@ -158,6 +153,29 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Fetches crates, Debian packages and the compiler at once. Copying and hashing the compiler takes
+/// as long as a download of the packages.
+fn fetch_at_once(
+    args: &Args,
+    locks: &Locks,
+    pinned: &Pinned,
+    debs: &[DebFile<'_>],
+    store: &Store,
+) -> (Result<Report>, Result<Option<Release>>) {
+    let lock = toolchain_lock(&locks.toolchain);
+    let (report, toolchain) = std::thread::scope(|scope| {
+        let lock = lock.as_deref();
+        let fetch = move || lock.map(|lock| release::fetch(lock, store)).transpose();
+        let toolchain = scope.spawn(fetch);
+        let report = fetch_files(args, locks, pinned, debs, store);
+        (report, joined(toolchain, "fetching the compiler"))
+    });
+    if let (Err(_), Err(error)) = (&report, &toolchain) {
+        warning!("the compiler is not fetched either: {error:#}");
+    }
+    (report, toolchain)
+}
+
 /// Fetches the crates and Debian packages that the store lacks, both at once.
 fn fetch_files(
     args: &Args,
@@ -175,7 +193,7 @@ fn fetch_files(
     let failed = std::thread::scope(|scope| {
         let crates = scope.spawn(|| fetch_crates(&locks.cargo, &wanted_crates, store, &bars));
         let packages = fetch_debs(&args.mirror, &wanted_debs, store, &bars);
-        joined(crates)?;
+        joined(crates, "fetching the crates")?;
         packages
     })?;
     let mut packages = Counts::of(debs.len(), wanted_debs.len());
@@ -189,11 +207,11 @@ fn fetch_files(
     })
 }
 
-/// Waits for the result of a thread that fetches.
-fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+/// Waits for the result of a thread.
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>, work: &str) -> Result<T> {
     // The panic itself has already printed its message.
     let result = thread.join();
-    result.map_err(|_| anyhow::anyhow!("a download failed"))?
+    result.map_err(|_| anyhow::anyhow!("{work} failed"))?
 }
 
 /// Fetches the packages of npm and the downloads of the parts of the workspace around a lock.
@@ -207,15 +225,14 @@ fn fetch_inputs_of_parts(lock: &Path, store: &Store, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Fetches the compiler that the workspace builds with. If the flake does not name its lock, Nix
-/// must download the compiler itself, and a note explains why.
-fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
+/// Returns the lock of the compiler that the workspace builds with. If the flake does not name its
+/// lock, Nix must download the compiler itself, and a note explains why.
+fn toolchain_lock(lock: &Path) -> Option<PathBuf> {
     match lock_path(lock, "toolchainLock") {
-        Ok(lock) if lock.exists() => release::fetch(&lock, store).map(Some),
-        Ok(_) => Ok(None),
+        Ok(lock) => Some(lock).filter(|lock| lock.exists()),
         Err(error) => {
-            text::say("note", &format!("the compiler is not fetched: {error:#}"));
-            Ok(None)
+            note!("the compiler is not fetched: {error:#}");
+            None
         }
     }
 }

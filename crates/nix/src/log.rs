@@ -32,8 +32,6 @@ pub struct Line {
 pub mod activity {
     /// Nix copies a store path; the fields are the path and its source.
     pub const COPY_PATH: u64 = 100;
-    /// Nix builds a derivation; the first field is its path.
-    pub const BUILD: u64 = 105;
 }
 
 /// Nix's numbers for results (`ResultType` in the same file).
@@ -50,10 +48,10 @@ impl Line {
     /// ```
     /// use crateyard_nix::log::{Line, activity};
     ///
-    /// let line = r#"@nix {"action":"start","id":1,"type":105,"fields":["/nix/store/aaa-x.drv"]}"#;
+    /// let line = r#"@nix {"action":"start","id":1,"type":100,"fields":["/nix/store/aaa-x"]}"#;
     /// let line = Line::parse(line).expect("a line of the log");
-    /// assert_eq!(line.kind, activity::BUILD);
-    /// assert_eq!(line.field(0), Some("/nix/store/aaa-x.drv"));
+    /// assert_eq!(line.kind, activity::COPY_PATH);
+    /// assert_eq!(line.field(0), Some("/nix/store/aaa-x"));
     /// ```
     pub fn parse(text: &str) -> Option<Line> {
         serde_json::from_str(text.strip_prefix(PREFIX)?).ok()

@@ -18,9 +18,10 @@ pub fn timestamp(epoch: u64) -> String {
 
 /// Returns year, month and day for a number of days since 1970.
 ///
-/// The unit runner has the same function, because it needs no other crate of the workspace.
+/// The unit runner has a copy (crates/unit/src/git.rs), because it needs no other crate of the
+/// workspace.
 /// <https://howardhinnant.github.io/date_algorithms.html>
-pub fn civil(days: i64) -> (i64, i64, i64) {
+fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

@@ -24,7 +24,7 @@ use crate::native;
 
 /// The time in hours until the snapshot archive has a file. The archive publishes files before the
 /// date in its release file, and the snapshot archive has them some time after that date.
-const HOURS_TO_SNAPSHOT: i64 = 24;
+const HOURS_TO_SNAPSHOT: u64 = 24;
 
 /// The default set for images.
 const BASE: &str = "base";

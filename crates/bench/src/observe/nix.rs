@@ -1,4 +1,4 @@
-//! Builds by `assemble build` and reads its events.
+//! Builds with `assemble build` and reads its events.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,18 +9,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::Done;
 use crate::trial::Trial;
 
-/// Caches are off, so that the bench measures only builds on this machine.
+/// Caches and remote builders are off, so that the bench measures only builds on this machine.
 const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
 max-jobs = auto
 substituters =
+builders =
 warn-dirty = false
 ";
 
@@ -120,7 +120,7 @@ impl Drop for Cache {
     }
 }
 
-/// Builds images by `assemble build`. If there is a cache, it builds them in the cache's own store.
+/// Builds images with `assemble build`. If there is a cache, it builds them in the cache's own store.
 ///
 /// # Errors
 /// When a build fails. The error quotes the command's output.
@@ -132,6 +132,7 @@ pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> R
         .arg(events.path())
         .args(names)
         .env("NIX_CONFIG", settings(cache))
+        .env("XDG_STATE_HOME", trial.state())
         .current_dir(trial.root());
     if let Some(cache) = cache {
         command.arg("--store").arg(&cache.store);
@@ -157,7 +158,7 @@ pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> R
     };
     Ok(Done {
         paths: names.iter().map(path_of).collect::<Result<_>>()?,
-        compiled: built(&fs::read_to_string(events.path())?),
+        compiled: built(&fs::read_to_string(events.path())?)?,
         wall,
         fetched: cache.map(Cache::fetched).transpose()?,
     })
@@ -170,16 +171,28 @@ struct Line {
     path: PathBuf,
 }
 
+/// An event of `assemble build` (docs/build.md).
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    Finished {
+        name: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
 /// Returns the names of the derivations that were built.
-fn built(events: &str) -> Vec<String> {
-    let events = events.lines().filter_map(|line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        let name = event["name"]
-            .as_str()
-            .filter(|_| event["event"] == "finished");
-        name.map(str::to_owned)
-    });
-    events.collect()
+fn built(events: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for line in events.lines() {
+        let event = serde_json::from_str(line);
+        match event.with_context(|| format!("not an event of assemble build: {line}"))? {
+            Event::Finished { name } => names.push(name),
+            Event::Other => {}
+        }
+    }
+    Ok(names)
 }
 
 /// Returns the settings for Nix, with those of the environment behind them.
@@ -258,7 +271,8 @@ mod tests {
 {"event":"finished","name":"serde-1.0.1","derivation":"/nix/store/aaa-serde-1.0.1.drv"}
 {"event":"failed","name":"itoa-1.0.1","derivation":"/nix/store/aaa-itoa-1.0.1.drv"}
 "#;
-        assert_eq!(built(events), ["serde-1.0.1"]);
+        assert_eq!(built(events).unwrap(), ["serde-1.0.1"]);
+        assert!(built("note: nothing").is_err());
     }
 
     #[test]

@@ -4,9 +4,9 @@ use crateyard_text::time;
 
 /// A time in seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Date(i64);
+pub struct Date(u64);
 
-const DAY: i64 = 86_400;
+const DAY: u64 = 86_400;
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
@@ -18,7 +18,7 @@ impl Date {
     /// Reads the machine's clock. Use it only to check expiry, never for output.
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Date(since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)))
+        Date(since.map_or(0, |since| since.as_secs()))
     }
 
     /// Reads the format of release files: `Sat, 11 Jul 2026 10:16:37 UTC`.
@@ -41,32 +41,28 @@ impl Date {
         if !in_range || !(0..=60).contains(&second) || !(1970..10_000).contains(&year) {
             return None;
         }
-        Some(Date(
-            days_before(year, month, day) * DAY + hour * 3600 + minute * 60 + second,
-        ))
+        let days = u64::try_from(days_before(year, month, day)).ok()?;
+        let seconds = u64::try_from(hour * 3600 + minute * 60 + second).ok()?;
+        Some(Date(days * DAY + seconds))
     }
 
     /// Returns the time `hours` later.
-    pub fn plus_hours(self, hours: i64) -> Self {
+    pub fn plus_hours(self, hours: u64) -> Self {
         Date(self.0 + hours * 3600)
     }
 
     /// Formats the time as in the snapshot archive's addresses: `20260711T101637Z`.
     pub fn timestamp(self) -> String {
-        time::timestamp(self.0.try_into().unwrap_or(0))
+        time::timestamp(self.0)
     }
 }
 
 impl std::fmt::Display for Date {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (year, month, day) = time::civil(self.0.div_euclid(DAY));
-        let second = self.0.rem_euclid(DAY);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
-            second / 3600,
-            second / 60 % 60
-        )
+        // 2026-07-11T10:16:37Z
+        let text = time::rfc3339(self.0);
+        let (day, clock) = text.split_once('T').unwrap_or((&text, ""));
+        write!(f, "{day} {} UTC", clock.get(..5).unwrap_or(clock))
     }
 }
 
