@@ -135,6 +135,8 @@ impl Case<'_> {
                 "--store",
                 &store,
                 "--delete",
+                // A Nix process of the last build may still end, and keeps the image until then.
+                "--ignore-liveness",
                 self.target.path.to_string()
             )
             .stdout_null()
