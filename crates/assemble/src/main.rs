@@ -106,7 +106,10 @@ fn main() -> ExitCode {
 fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) => failure::say(&error, exit_code(&error)),
+        Err(error) => {
+            failure::say(&error);
+            ExitCode::from(exit_code(&error))
+        }
     }
 }
 

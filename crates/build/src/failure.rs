@@ -1,7 +1,5 @@
 //! How a command ends that failed.
 
-use std::process::ExitCode;
-
 use crateyard_terminal as text;
 
 /// The exit code that shells report for a program that an interrupt ended.
@@ -15,10 +13,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Prints an error, and returns the code to exit with.
-pub fn say(error: &anyhow::Error, code: u8) -> ExitCode {
+/// Prints an error with its causes and remedies.
+pub fn say(error: &anyhow::Error) {
     text::say("error", &describe(error));
-    ExitCode::from(code)
 }
 
 /// What begins a remedy, on a line of its own at the end of an error's text.
@@ -26,7 +23,7 @@ const REMEDY: &str = "\n  try: ";
 
 /// Formats an error and its causes, and then the remedies. Leaves out causes that the text of an
 /// error already quotes.
-pub fn describe(error: &anyhow::Error) -> String {
+fn describe(error: &anyhow::Error) -> String {
     let (mut description, mut remedies) = (String::new(), String::new());
     for text in error.chain().map(ToString::to_string) {
         let at = text.find(REMEDY).unwrap_or(text.len());

@@ -21,6 +21,9 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::say(&error, failure::exit_code(&error)),
+        Err(error) => {
+            failure::say(&error);
+            ExitCode::from(failure::exit_code(&error))
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The events of a build, for programs: one JSON object a line. docs/build.md lists them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An event.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "event",
     rename_all = "kebab-case",

@@ -104,9 +104,7 @@ fn watch(mut args: Args) -> Result<()> {
         });
         match read {
             Ok(read) => files = read,
-            Err(error) => {
-                crateyard_terminal::say("error", &crateyard_build::failure::describe(&error))
-            }
+            Err(error) => crateyard_build::failure::say(&error),
         }
         crateyard_terminal::say("watching", "for edits");
         watch.wait()?;

@@ -8,6 +8,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use crateyard_drive::event::Event;
+use crateyard_nix::Store;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
@@ -120,7 +122,8 @@ impl Drop for Cache {
     }
 }
 
-/// Builds images with `assemble build`. If there is a cache, it builds them in the cache's own store.
+/// Builds images with `assemble build`. If there is a cache, it builds them in the cache's own
+/// store.
 ///
 /// # Errors
 /// When a build fails. The error quotes the command's output.
@@ -134,9 +137,11 @@ pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> R
         .env("NIX_CONFIG", settings(cache))
         .env("XDG_STATE_HOME", trial.state())
         .current_dir(trial.root());
-    if let Some(cache) = cache {
-        command.arg("--store").arg(&cache.store);
+    let store = cache.map(|cache| cache.store.display().to_string());
+    if let Some(store) = &store {
+        command.args(["--store", store]);
     }
+    let store = Store::new(store);
     let start = Instant::now();
     let output = command.output().context("cannot start assemble build")?;
     let wall = start.elapsed();
@@ -149,12 +154,7 @@ pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> R
     let path_of = |name: &String| {
         let line = lines.iter().find(|line| line.name == *name);
         let line = line.with_context(|| format!("assemble build printed no image {name}"))?;
-        Ok(match cache {
-            Some(cache) => cache
-                .store
-                .join(line.path.strip_prefix("/").unwrap_or(&line.path)),
-            None => line.path.clone(),
-        })
+        Ok(store.physical(&line.path))
     };
     Ok(Done {
         paths: names.iter().map(path_of).collect::<Result<_>>()?,
@@ -171,25 +171,14 @@ struct Line {
     path: PathBuf,
 }
 
-/// An event of `assemble build` (docs/build.md).
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Event {
-    Finished {
-        name: String,
-    },
-    #[serde(other)]
-    Other,
-}
-
 /// Returns the names of the derivations that were built.
 fn built(events: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for line in events.lines() {
-        let event = serde_json::from_str(line);
-        match event.with_context(|| format!("not an event of assemble build: {line}"))? {
-            Event::Finished { name } => names.push(name),
-            Event::Other => {}
+        let event = serde_json::from_str(line)
+            .with_context(|| format!("not an event of assemble build: {line}"))?;
+        if let Event::Finished { name, .. } = event {
+            names.push(name);
         }
     }
     Ok(names)
@@ -266,12 +255,24 @@ mod tests {
 
     #[test]
     fn builds_are_found_among_the_events() {
-        let events = r#"{"event":"planned","toBuild":1}
-{"event":"started","name":"serde-1.0.1","derivation":"/nix/store/aaa-serde-1.0.1.drv"}
-{"event":"finished","name":"serde-1.0.1","derivation":"/nix/store/aaa-serde-1.0.1.drv"}
-{"event":"failed","name":"itoa-1.0.1","derivation":"/nix/store/aaa-itoa-1.0.1.drv"}
-"#;
-        assert_eq!(built(events).unwrap(), ["serde-1.0.1"]);
+        let (name, derivation) = ("serde-1.0.1".to_owned(), "/nix/store/aaa.drv".to_owned());
+        let events = [
+            Event::Started {
+                name: "itoa-1.0.1".to_owned(),
+                derivation: derivation.clone(),
+                slot: 0,
+                cores: 2,
+                at: 0.0,
+            },
+            Event::Finished {
+                name,
+                derivation,
+                seconds: 1.0,
+                at: 1.0,
+            },
+        ];
+        let events = events.map(|event| serde_json::to_string(&event).unwrap());
+        assert_eq!(built(&events.join("\n")).unwrap(), ["serde-1.0.1"]);
         assert!(built("note: nothing").is_err());
     }
 

@@ -61,8 +61,7 @@ impl std::fmt::Display for Date {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // 2026-07-11T10:16:37Z
         let text = time::rfc3339(self.0);
-        let (day, clock) = text.split_once('T').unwrap_or((&text, ""));
-        write!(f, "{day} {} UTC", clock.get(..5).unwrap_or(clock))
+        write!(f, "{} {} UTC", &text[..10], &text[11..16])
     }
 }
 

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-/// The least share. A build keeps its share when the others are done. With a single thread, it would
-/// then leave cores idle; more threads than cores cost nothing.
+/// The least share. A build keeps its share when the others are done. With a single thread, it
+/// would then leave cores idle; more threads than cores cost nothing.
 const LEAST: usize = 2;
 
 /// The rule by which builds share the machine's cores.

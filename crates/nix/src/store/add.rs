@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{BATCH, Store, run};
 use crate::{Error, Hash, Result, creation, environment};
 
-/// Settings for a place that may not be reachable, where there is another one to ask. By default, Nix
-/// tries five times, which takes 5 s without a network.
+/// Settings for a place that may not be reachable, where there is another one to ask. By default,
+/// Nix tries five times, which takes 5 s without a network.
 const GIVES_UP_SOON: [&str; 6] = [
     "--option",
     "download-attempts",
