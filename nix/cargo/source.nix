@@ -89,7 +89,12 @@ let
   isOfAnother =
     inner:
     inner != "." && (packages ? ${join place.source inner} || isOfAnother (builtins.dirOf inner));
-  isReached = reached: builtins.any isWanted reached.by && !(isThere reached);
+  # The planner does not know whether a file at the end of a link exists.
+  isReached =
+    reached:
+    builtins.any isWanted reached.by
+    && !(isThere reached)
+    && builtins.pathExists (at reached.source);
 in
 {
   source = builtins.path {

@@ -61,11 +61,31 @@ let
     inherit root;
     inherit (data) layout;
   };
+  ofOthers = import ./of-others.nix { inherit root; };
+  # For each package: { whole, library, programs }. `whole` is the source of its build script, and
+  # the others lack what belongs to other programs of the package.
   sources = builtins.mapAttrs (
-    directory: _:
-    sourceOf {
-      inherit directory;
-      without = coveredIn directory;
+    directory: place:
+    let
+      covered = coveredIn directory;
+      without =
+        left:
+        sourceOf {
+          inherit directory;
+          without = covered ++ left;
+        };
+      whole = without [ ];
+      codeOf =
+        program:
+        let
+          left = ofOthers { inherit place program; };
+        in
+        if left == [ ] then whole else without left;
+    in
+    {
+      inherit whole;
+      library = codeOf null;
+      programs = builtins.mapAttrs (program: _: codeOf program) (place.programs or { });
     }
   ) data.layout;
   testSources = builtins.mapAttrs (
@@ -111,10 +131,22 @@ let
       lock.files."${package.name} ${package.version} ${origin.source}";
   sourceOfMember =
     unit: origin:
-    (if isTest unit then testSources else sources).${origin.path}
-      or (throw (
-        "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies"
-      ));
+    let
+      ofPackage =
+        all:
+        all.${origin.path} or (throw (
+          "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies"
+        ));
+      package = ofPackage sources;
+    in
+    if isTest unit then
+      ofPackage testSources
+    else if kindOf unit == "bin" then
+      package.programs.${unit.action.target.name} or package.whole
+    else if isLibrary unit || kindOf unit == "proc-macro" then
+      package.library
+    else
+      package.whole;
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (
     filesOf planned ++ placedParts planned ++ programsOf planned

@@ -35,6 +35,15 @@ pub fn trials() -> Vec<Trial> {
             "a_script_that_reads_examples_is_told_the_line_to_add",
             script_reads_examples,
         ),
+        test(
+            "an_edit_of_a_program_is_in_no_other_key_of_its_package",
+            program_is_edited,
+        ),
+        test("a_new_file_that_is_no_target_is_not_planned", new_file),
+        test(
+            "a_library_that_reads_a_program_is_told_the_line_to_add",
+            library_reads_a_program,
+        ),
         test("a_variable_is_set_for_its_crate_alone", variable),
         test("a_file_is_given_to_a_crate_of_a_registry", registry_file),
         test("who_asks_git_is_told_the_revision", revision),
@@ -212,6 +221,93 @@ fn script_reads_examples() -> Result<()> {
     let cure = "[crates.exemplary]\nfiles = [\"examples\"]";
     let said = cured_by(workspace.path(), "exemplary", cure)?;
     ensure!(said == "2", "the program says {said:?}");
+    Ok(())
+}
+
+/// Makes a package with a library and four programs. The library has the main file of one of them
+/// as a module.
+fn desk() -> Result<TempDir> {
+    let workspace = small("desk", "fn main() { print!(\"{}\", desk::name()); }\n", "")?;
+    let write = |file: &str, text: &str| checkout::write(workspace.path(), file, text);
+    write(
+        "src/lib.rs",
+        "pub mod common;\npub fn name() -> &'static str { common::NAME }\n",
+    )?;
+    write(
+        "src/common.rs",
+        "pub const NAME: &str = \"desk\";\n#[allow(dead_code)]\nfn main() {}\n",
+    )?;
+    write("src/bin/one.rs", "fn main() { print!(\"1\"); }\n")?;
+    write(
+        "src/bin/two/main.rs",
+        "mod part;\nfn main() { print!(\"{}\", part::TWO); }\n",
+    )?;
+    write("src/bin/two/part.rs", "pub const TWO: u8 = 2;\n")?;
+    append(
+        &workspace.path().join("Cargo.toml"),
+        "\n[[bin]]\nname = \"common\"\npath = \"src/common.rs\"\n",
+    )?;
+    write(
+        "images.toml",
+        "version = 1\n\n[images.desk]\nbinaries = [\"desk/common\", \"desk\", \"desk/one\", \
+         \"desk/two\"]\n",
+    )?;
+    Ok(workspace)
+}
+
+fn program_is_edited() -> Result<()> {
+    let workspace = desk()?;
+    let (desk, one) = ("desk-0.1.0-bin-desk", "desk-0.1.0-bin-one");
+    let (two, common) = ("desk-0.1.0-bin-two", "desk-0.1.0-bin-common");
+    for (file, expected) in [
+        ("src/main.rs", &[desk][..]),
+        ("src/bin/one.rs", &[one]),
+        ("src/bin/two/part.rs", &[two]),
+        ("src/common.rs", &["desk-0.1.0", common, desk, one, two]),
+    ] {
+        let found = changed(workspace.path(), || {
+            append(&workspace.path().join(file), "// edited\n")
+        })?;
+        ensure!(found == expected, "after an edit of {file}: {found:?}");
+    }
+    let all = build(workspace.path(), "all")?;
+    ensure!(all.exists(), "no image");
+    let said = duct::cmd!(binary(workspace.path(), "desk")?).read()?;
+    ensure!(said == "desk", "the program says {said:?}");
+    Ok(())
+}
+
+/// A file that is no target's main file is not part of the plan, so it makes Nix plan nothing again.
+fn new_file() -> Result<()> {
+    let workspace = desk()?;
+    let plan = attribute(workspace.path(), "evaluation.plan.drvPath");
+    let plan = || nix::nix(&["eval", "--impure", "--raw", "--expr", &plan]);
+    let others = ["src/bin/two/more.rs", "src/deep/new.rs", "notes.md"];
+    // A new directory may be a member, so it is part of the plan.
+    fs::create_dir(workspace.path().join("src/deep"))?;
+    let before = plan()?;
+    for file in others {
+        checkout::write(workspace.path(), file, "")?;
+        ensure!(before == plan()?, "{file} makes Nix plan again");
+    }
+    for file in ["src/bin/three.rs", "build.rs", "README.md"] {
+        let before = plan()?;
+        checkout::write(workspace.path(), file, "")?;
+        ensure!(before != plan()?, "{file} is not part of the plan");
+    }
+    Ok(())
+}
+
+fn library_reads_a_program() -> Result<()> {
+    let workspace = small("shown", "fn main() { print!(\"{}\", shown::MAIN); }", "")?;
+    checkout::write(
+        workspace.path(),
+        "src/lib.rs",
+        "pub const MAIN: &str = include_str!(\"main.rs\");",
+    )?;
+    let cure = "[crates.shown]\nfiles = [\"src/main.rs\"]";
+    let said = cured_by(workspace.path(), "shown", cure)?;
+    ensure!(said.contains("shown::MAIN"), "the program says {said:?}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Compares the rebuilds of each engine with the necessary ones, scenario by scenario.
 //!
 //! Each engine has its own copy of the workspace. The scenarios are steps in this copy: each begins
-//! where the last one ended. The compiled units are observed, not estimated: the derivations that
+//! where the last one ended. The engines take turns. The compiled units are observed, not estimated: the derivations that
 //! Nix built, and the packages that Cargo reports, inside buildx too.
 //!
 //! ```no_run
@@ -84,59 +84,87 @@ pub fn run(options: &BenchOptions) -> Result<Report> {
         true => Report::read(&options.out)?,
         false => Report::default(),
     };
-    for engine in &options.engines {
-        measure(*engine, &scenarios, options, &mut report)
-            .with_context(|| format!("the engine {}", engine.name()))?;
+    let trials = options.engines.iter().map(|engine| {
+        Trial::new(&options.workspace, *engine, options.crateyard.as_deref())
+            .with_context(|| format!("the engine {}", engine.name()))
+    });
+    let trials: Vec<Trial> = trials.collect::<Result<_>>()?;
+    let mut lanes = Vec::new();
+    for (engine, trial) in options.engines.iter().zip(&trials) {
+        let lane = Lane::new(*engine, trial, options, scenarios.contains(&Scenario::Cold));
+        lanes.push(lane.with_context(|| format!("the engine {}", engine.name()))?);
+    }
+    for scenario in scenarios {
+        for lane in &mut lanes {
+            let row = lane.measure(scenario, options.leaf.as_deref());
+            report.add(row.with_context(|| format!("the engine {}", lane.engine.name()))?);
+            report.write(&options.out)?;
+        }
+        // The machine's speed changes. So the engines take turns, and another one begins.
+        lanes.rotate_left(1);
     }
     Ok(report)
 }
 
-fn measure(
+/// One engine with its copy of the workspace.
+struct Lane<'a> {
     engine: Engine,
-    scenarios: &BTreeSet<Scenario>,
-    options: &BenchOptions,
-    report: &mut Report,
-) -> Result<()> {
-    let trial = Trial::new(&options.workspace, engine, options.crateyard.as_deref())?;
-    let mut subject = Subject::of(trial.root(), options.leaf.as_deref())?;
-    let mut runner = Runner::new(
-        engine,
-        &trial,
-        options.debian_lock.as_deref(),
-        options.fresh_engine.as_deref(),
-    )?;
-    eprintln!("{}: getting ready", engine.name());
-    runner.prepare(&subject)?;
-    if !scenarios.contains(&Scenario::Cold) {
-        // The first scenario is compared with this build.
-        runner.build(Scenario::Nothing, &subject)?;
-    }
-    for scenario in scenarios {
-        if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
-            report.add(Row::skipped(engine, *scenario, reason));
-            report.write(&options.out)?;
-            continue;
-        }
-        eprintln!("{}: {}", engine.name(), scenario.title());
-        let edited = edit::apply(*scenario, &subject, &trial)?;
-        if edited {
-            trial.track()?;
-        }
-        let before = subject;
-        subject = Subject::of(trial.root(), options.leaf.as_deref())?;
-        let expected = expected::of(*scenario, engine, &before, &subject);
-        let seen = runner.build(*scenario, &subject)?;
-        report.add(Row {
+    trial: &'a Trial,
+    subject: Subject,
+    runner: Runner<'a>,
+}
+
+impl<'a> Lane<'a> {
+    /// Prepares everything that no scenario measures.
+    fn new(
+        engine: Engine,
+        trial: &'a Trial,
+        options: &'a BenchOptions,
+        begins_cold: bool,
+    ) -> Result<Self> {
+        eprintln!("{}: getting ready", engine.name());
+        let subject = Subject::of(trial.root(), options.leaf.as_deref())?;
+        let mut runner = Runner::new(
             engine,
-            scenario: *scenario,
+            trial,
+            options.debian_lock.as_deref(),
+            options.fresh_engine.as_deref(),
+        )?;
+        runner.prepare(&subject)?;
+        if !begins_cold {
+            // The first scenario is compared with this build.
+            runner.build(Scenario::Nothing, &subject)?;
+        }
+        Ok(Self {
+            engine,
+            trial,
+            subject,
+            runner,
+        })
+    }
+
+    fn measure(&mut self, scenario: Scenario, leaf: Option<&str>) -> Result<Row> {
+        let lacks = self.subject.lacks(scenario);
+        if let Some(reason) = lacks.or_else(|| self.runner.lacks(scenario)) {
+            return Ok(Row::skipped(self.engine, scenario, reason));
+        }
+        eprintln!("{}: {}", self.engine.name(), scenario.title());
+        if edit::apply(scenario, &self.subject, self.trial)? {
+            self.trial.track()?;
+        }
+        let after = Subject::of(self.trial.root(), leaf)?;
+        let expected = expected::of(scenario, self.engine, &self.subject, &after);
+        self.subject = after;
+        let seen = self.runner.build(scenario, &self.subject)?;
+        Ok(Row {
+            engine: self.engine,
+            scenario,
             verdict: expected.judge(&seen),
             expected: expected.text(),
             expected_images: expected.images_text(),
             seen: Some(seen),
-        });
-        report.write(&options.out)?;
+        })
     }
-    Ok(())
 }
 
 /// The verdict of a skipped row is the reason.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-pub use crateyard_spec::targets::{PackagePlace, PackagePlaces, Reach};
+pub use crateyard_spec::targets::{PackagePlace, PackagePlaces, ProgramPlace, Reach};
 
 /// Returns the places of the packages of the workspace in `root`, from the output of `cargo
 /// metadata --no-deps`.
@@ -38,9 +38,12 @@ pub fn places(
         };
         search.links(directory, source, None)?;
         search.targets(package);
+        let code = Code::of(package, source);
         let place = PackagePlace {
             source: relative(source, root).unwrap_or_default(),
             reaches: search.found.into_values().collect(),
+            library: code.library(),
+            programs: code.programs(),
         };
         places.insert(relative(directory, root).unwrap_or_default(), place);
     }
@@ -173,7 +176,7 @@ impl Search<'_> {
     }
 
     fn link(&mut self, place: &Path, link: &Path, by: Option<&str>) -> Result<()> {
-        let Ok(source) = fs::canonicalize(link) else {
+        let Some(source) = end_of(link, MAX_LINKS) else {
             return Ok(()); // It leads nowhere, for Cargo too.
         };
         let target = fs::read_link(link)?;
@@ -250,6 +253,70 @@ impl Search<'_> {
     }
 }
 
+/// The main files of a package's targets.
+struct Code {
+    /// Each with the target's kind and name. Paths are real, and relative to the package.
+    roots: Vec<(String, String, String)>,
+}
+
+impl Code {
+    fn of(package: &Value, source: &Path) -> Self {
+        let root = |target: &Value| {
+            let path = fs::canonicalize(target["src_path"].as_str()?).ok()?;
+            let kind = target["kind"].get(0)?.as_str()?.to_owned();
+            let name = target["name"].as_str()?.to_owned();
+            Some((kind, name, relative(&path, source)?))
+        };
+        let targets = list(&package["targets"]).iter();
+        Self {
+            roots: targets.filter_map(root).collect(),
+        }
+    }
+
+    fn library(&self) -> Option<String> {
+        let others = ["bin", "test", "bench", "example", "custom-build"];
+        let mut roots = self.roots.iter();
+        let found = roots.find(|(kind, ..)| !others.contains(&kind.as_str()));
+        found.map(|(_, _, path)| path.clone())
+    }
+
+    fn programs(&self) -> BTreeMap<String, ProgramPlace> {
+        let programs = self.roots.iter().filter(|(kind, ..)| kind == "bin");
+        let places = programs.map(|(_, name, root)| {
+            let place = ProgramPlace {
+                root: root.clone(),
+                own: self.own(root),
+            };
+            (name.clone(), place)
+        });
+        places.collect()
+    }
+
+    /// Returns what belongs to a program alone: a directory that Cargo found it by
+    /// (`src/bin/NAME/main.rs`), or its main file. No other target begins there.
+    fn own(&self, root: &str) -> Option<String> {
+        let path = Path::new(root);
+        let directory = path.parent().filter(|around| {
+            path.ends_with("main.rs") && around.parent() == Some(PROGRAMS.as_ref())
+        });
+        // A file of this name is the module that its directory is named after.
+        let file = (!path.ends_with("mod.rs")).then_some(path);
+        let own = [directory, file].into_iter().flatten();
+        let mut own = own.filter(|own| self.beginning_in(own) == 1);
+        own.next().map(|own| own.to_string_lossy().into_owned())
+    }
+
+    fn beginning_in(&self, place: &Path) -> usize {
+        let roots = self.roots.iter();
+        roots
+            .filter(|(_, _, root)| Path::new(root).starts_with(place))
+            .count()
+    }
+}
+
+/// The directory where Cargo looks for the programs of a package, besides `src/main.rs`.
+const PROGRAMS: &str = "src/bin";
+
 /// Returns the directory where Cargo looks for targets of a kind.
 /// <https://doc.rust-lang.org/cargo/guide/project-layout.html>
 fn usual(kinds: &[Value]) -> &'static str {
@@ -259,6 +326,25 @@ fn usual(kinds: &[Value]) -> &'static str {
         Some("example") => "examples",
         Some("custom-build") => "build.rs",
         _ => "src",
+    }
+}
+
+/// The number of links that Linux follows at most (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
+/// Returns the path at which a link ends, without links. A file there need not exist: the planner
+/// does not get the names of all files.
+fn end_of(link: &Path, most: u32) -> Option<PathBuf> {
+    if let Ok(end) = fs::canonicalize(link) {
+        return Some(end);
+    }
+    let next = link.parent()?.join(fs::read_link(link).ok()?);
+    let next = fs::canonicalize(next.parent()?)
+        .ok()?
+        .join(next.file_name()?);
+    match next.is_symlink() {
+        true => end_of(&next, most.checked_sub(1)?),
+        false => Some(next),
     }
 }
 
@@ -313,7 +399,8 @@ mod tests {
             .iter()
             .map(|(kind, path)| {
                 let path = root.join(directory).join(path);
-                serde_json::json!({ "kind": [kind], "src_path": path })
+                let name = Path::new(path.file_stem().unwrap());
+                serde_json::json!({ "kind": [kind], "name": name, "src_path": path })
             })
             .collect();
         let manifest = root.join(directory).join("Cargo.toml");
@@ -344,7 +431,10 @@ mod tests {
                 ("shared/deep", "../deep"),
                 ("a/again.rs", "src/main.rs"),
                 ("a/all", ".."),
-                ("a/nowhere", "../gone"),
+                ("a/nowhere", "../gone/file"),
+                ("a/unnamed", "unnamed-too"),
+                ("a/unnamed-too", "../shared/unnamed.txt"),
+                ("a/round", "round"),
             ],
         );
         let found = of(&root, &[package(&root, "a", &[("bin", "src/main.rs")])]);
@@ -352,10 +442,41 @@ mod tests {
             reaches(&found["a"]),
             [
                 "a/src/main.rs <- a/src/main.rs by again.rs",
+                "a/unnamed-too <- shared/unnamed.txt by unnamed",
                 "deep <- deep by data",
-                "shared <- shared by data src/x.rs"
+                "shared <- shared by data src/x.rs unnamed-too"
             ]
         );
+    }
+
+    #[test]
+    fn a_program_has_its_main_file_or_its_directory_alone() {
+        let programs = |targets: &[(&str, &str)]| {
+            let all = [("custom-build", "build.rs")].into_iter();
+            let all: Vec<(&str, &str)> = all.chain(targets.iter().copied()).collect();
+            let files: Vec<String> = all.iter().map(|(_, file)| format!("a/{file}")).collect();
+            let files: Vec<&str> = files.iter().map(String::as_str).collect();
+            let (_kept, root) = workspace(&files, &[]);
+            let found = of(&root, &[package(&root, "a", &all)]);
+            let own = found["a"].programs.values();
+            let own: Vec<Option<String>> = own.map(|program| program.own.clone()).collect();
+            (found["a"].library.clone(), own)
+        };
+        let (library, own) = programs(&[
+            ("rlib", "src/lib.rs"),
+            ("bin", "src/bin/one.rs"),
+            ("bin", "src/bin/two/main.rs"),
+        ]);
+        assert_eq!(library.as_deref(), Some("src/lib.rs"));
+        let some = |path: &str| Some(path.to_owned());
+        assert_eq!(own, [some("src/bin/two"), some("src/bin/one.rs")]);
+        // The library begins in the program's directory, and another target in its main file.
+        let both = [("bin", "src/bin/x/main.rs"), ("lib", "src/bin/x/lib.rs")];
+        assert_eq!(programs(&both).1, [some("src/bin/x/main.rs")]);
+        let same = [("bin", "src/main.rs"), ("lib", "src/main.rs")];
+        assert_eq!(programs(&same).1, [None]);
+        assert_eq!(programs(&[("bin", "src/bin/mod.rs")]).1, [None]);
+        assert_eq!(programs(&[("bin", "app/main.rs")]).1, [some("app/main.rs")]);
     }
 
     #[test]

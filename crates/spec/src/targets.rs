@@ -81,6 +81,24 @@ pub struct PackagePlace {
     /// Places outside of it that its links and targets lead to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reaches: Vec<Reach>,
+    /// The main file of its library, relative to the package, if it has one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// Its programs by name, except those whose main file is outside of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, ProgramPlace>,
+}
+
+/// The place of one program in its package. Paths are relative to the package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProgramPlace {
+    /// Its main file.
+    pub root: String,
+    /// The file or directory that belongs to this program alone, so that Cargo compiles no other
+    /// target again after an edit there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
 }
 
 /// A place that Cargo or rustc reaches from a package by a link, or as a target that is not where
