@@ -26,9 +26,9 @@ let
   isModule =
     path:
     let
-      name = builtins.match "(.*/)?([A-Za-z0-9_]+)(\\.rs)?" path;
-      declares = name: builtins.length (builtins.split "mod[[:space:]]+${name}[[:space:]]*;" text) > 1;
+      parts = builtins.match "(.*/)?([A-Za-z0-9_]+)(\\.rs)?" path;
+      declaration = "mod[[:space:]]+${builtins.elemAt parts 1}[[:space:]]*;";
     in
-    name != null && declares (builtins.elemAt name 1);
+    parts != null && builtins.length (builtins.split declaration text) > 1;
 in
 if main == null then [ ] else builtins.filter (path: !(isModule path)) paths

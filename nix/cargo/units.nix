@@ -132,11 +132,10 @@ let
   sourceOfMember =
     unit: origin:
     let
-      ofPackage =
-        all:
-        all.${origin.path} or (throw (
-          "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies"
-        ));
+      ofPackage = all: all.${origin.path} or missing;
+      missing = throw (
+        "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies"
+      );
       package = ofPackage sources;
     in
     if isTest unit then

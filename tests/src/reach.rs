@@ -277,7 +277,7 @@ fn program_is_edited() -> Result<()> {
     Ok(())
 }
 
-/// A file that is no target's main file is not part of the plan, so it makes Nix plan nothing again.
+/// The plan does not depend on files that are the main file of no target.
 fn new_file() -> Result<()> {
     let workspace = desk()?;
     let plan = attribute(workspace.path(), "evaluation.plan.drvPath");

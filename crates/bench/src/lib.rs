@@ -1,8 +1,9 @@
 //! Compares the rebuilds of each engine with the necessary ones, scenario by scenario.
 //!
 //! Each engine has its own copy of the workspace. The scenarios are steps in this copy: each begins
-//! where the last one ended. The engines take turns. The compiled units are observed, not estimated: the derivations that
-//! Nix built, and the packages that Cargo reports, inside buildx too.
+//! where the last one ended. The engines take turns. The compiled units are observed, not
+//! estimated: the derivations that Nix built, and the packages that Cargo reports, inside buildx
+//! too.
 //!
 //! ```no_run
 //! use crateyard_bench::{BenchOptions, Scenario, run};
