@@ -8,7 +8,7 @@ mod file;
 mod merge;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 
 use crateyard_oci::{
     Blobs, Descriptor, DigestAlgorithm, Hasher, Manifest, digest::VerifyingReader, limits::Bounded,
@@ -31,6 +31,9 @@ const KEPT_COST: u64 = 4;
 const MAX_DATA_BASE: u64 = 32 << 20;
 /// The memory that a crate takes.
 const CRATE: u64 = 150;
+/// The largest content, in bytes, that waits in memory until its layer's digest is checked. Larger
+/// content waits in an unnamed file.
+const MAX_SPOOLED: usize = 16 << 20;
 /// The largest number of links to follow to a file.
 pub(crate) const MAX_LINKS: usize = 40;
 
@@ -143,7 +146,8 @@ impl Listing {
         &self.problems
     }
 
-    /// Copies the content of a regular file. Reads the file's layer again.
+    /// Copies the content of a regular file. Reads the file's layer again, to its end: the writer
+    /// gets nothing before the layer's digest is checked.
     ///
     /// # Errors
     /// When the path leads to no regular file, the layer is damaged or the writer fails.
@@ -167,8 +171,12 @@ impl Listing {
         for _ in 0..=entry {
             stream.next_entry()?;
         }
-        let copied = io::copy(&mut stream.reader, out);
-        copied.map_err(Error::io("copy", std::path::Path::new(path)))
+        let failed = |error| Error::io("copy", std::path::Path::new(path))(error);
+        let mut content = tempfile::spooled_tempfile(MAX_SPOOLED);
+        io::copy(&mut stream.reader, &mut content).map_err(failed)?;
+        stream.finish()?;
+        content.rewind().map_err(failed)?;
+        io::copy(&mut content, out).map_err(failed)
     }
 
     fn add_layer(

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use crateyard_oci::{Blobs, Descriptor, Digest, Index, Layout};
+use crateyard_oci::{Blobs, Descriptor, Digest, ImageName, Index, Layout};
 use crateyard_text::shortened;
 use serde::Serialize;
 
@@ -129,6 +129,7 @@ pub fn verify(path: &Path) -> Result<Report> {
 pub fn verify_layout(layout: &Layout) -> Report {
     let mut check = Check::new(layout);
     check.index("index.json", layout.index(), 0);
+    check.docker_entries(layout);
     check.unreferenced_blobs(layout);
     check.report
 }
@@ -146,8 +147,8 @@ struct Check<'a> {
     report: Report,
     /// Blobs that were hashed, and whether they match their digest.
     hashed: BTreeMap<Digest, bool>,
-    /// Manifests and indexes that were read.
-    visited: BTreeSet<Digest>,
+    /// Manifests and indexes that were read, and whether a descriptor called them statements.
+    visited: BTreeSet<(Digest, bool)>,
     /// The diff ids of layers by digest and media type, or `None` for a layer that can't be read.
     diff_ids: BTreeMap<(Digest, String), Option<Digest>>,
 }
@@ -171,6 +172,20 @@ impl<'a> Check<'a> {
         self.report.add(Severity::Warning, subject, problem);
     }
 
+    /// Compares `manifest.json` with the index: an engine that reads the other one must get the same
+    /// images under the same names.
+    fn docker_entries(&mut self, layout: &Layout) {
+        const SUBJECT: &str = "manifest.json";
+        match unlike_index(layout) {
+            Ok(problems) => {
+                for problem in problems {
+                    self.error(SUBJECT, problem);
+                }
+            }
+            Err(error) => self.error(SUBJECT, error.to_string()),
+        }
+    }
+
     fn unreferenced_blobs(&mut self, layout: &Layout) {
         let paths = match layout.blob_paths() {
             Ok(paths) => paths,
@@ -178,7 +193,7 @@ impl<'a> Check<'a> {
         };
         let mut unreferenced = 0;
         for path in paths {
-            match digest_of_path(&path) {
+            match Digest::of_blob_path(&path) {
                 None => self.warning(&format!("{path:?}"), "its name is not that of a blob"),
                 Some(digest) if !self.hashed.contains_key(&digest) => unreferenced += 1,
                 Some(_) => {}
@@ -191,7 +206,36 @@ impl<'a> Check<'a> {
     }
 }
 
-fn digest_of_path(path: &str) -> Option<Digest> {
-    let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
-    format!("{algorithm}:{hex}").parse().ok()
+/// Returns what `manifest.json` of an archive says otherwise than its index.
+fn unlike_index(layout: &Layout) -> Result<Vec<String>> {
+    let entries = layout.docker_entries()?;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut indexed = Vec::new();
+    for image in layout.images()? {
+        let manifest = layout.manifest(&image.descriptor)?;
+        let layers = manifest.layers.into_iter().map(|layer| layer.digest);
+        let blobs = (manifest.config.digest, layers.collect::<Vec<_>>());
+        let names = image.names.iter().filter_map(|name| name.parse().ok());
+        indexed.push((blobs, names.collect::<Vec<ImageName>>()));
+    }
+    let mut problems = Vec::new();
+    for entry in entries {
+        let blobs = (entry.config, entry.layers);
+        if !indexed.iter().any(|(own, _)| *own == blobs) {
+            let config = &blobs.0;
+            problems.push(format!(
+                "it names an image with the configuration {config}, which the index does not"
+            ));
+        }
+        for name in &entry.names {
+            let is_other =
+                |(own, names): &(_, Vec<ImageName>)| *own != blobs && names.contains(name);
+            if indexed.iter().any(is_other) {
+                problems.push(format!("it gives {name} to another image than the index"));
+            }
+        }
+    }
+    Ok(problems)
 }

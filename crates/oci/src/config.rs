@@ -13,28 +13,62 @@ use crate::{Annotations, Digest, Platform};
 
 /// An image configuration: <https://github.com/opencontainers/image-spec/blob/main/config.md>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Fields")]
 pub struct ImageConfig {
     /// The time of the image, in RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// The image's author.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// The operating system and architecture.
     #[serde(flatten)]
     pub platform: Platform,
     /// The way to run a container of the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<ExecutionConfig>,
     /// The layers, uncompressed.
     pub rootfs: RootFs,
     /// The steps that made the layers.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
+}
+
+/// The same as one object: a reader that flattens types does not know their fields.
+#[derive(Deserialize)]
+struct Fields {
+    created: Option<String>,
+    author: Option<String>,
+    architecture: String,
+    os: String,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features", default, deserialize_with = "null_as_default")]
+    os_features: Vec<String>,
+    variant: Option<String>,
+    config: Option<ExecutionConfig>,
+    rootfs: RootFs,
+    #[serde(default, deserialize_with = "null_as_default")]
+    history: Vec<History>,
+}
+
+impl From<Fields> for ImageConfig {
+    fn from(fields: Fields) -> Self {
+        Self {
+            created: fields.created,
+            author: fields.author,
+            platform: Platform {
+                architecture: fields.architecture,
+                os: fields.os,
+                os_version: fields.os_version,
+                os_features: fields.os_features,
+                variant: fields.variant,
+            },
+            config: fields.config,
+            rootfs: fields.rootfs,
+            history: fields.history,
+        }
+    }
 }
 
 /// The layers of a configuration.

@@ -117,6 +117,13 @@ impl Digest {
     pub fn blob_path(&self) -> String {
         format!("blobs/{}/{}", self.algorithm().name(), self.hex())
     }
+
+    /// Returns the digest of the blob with this path in an OCI image layout, or `None` if no blob
+    /// has such a path.
+    pub fn of_blob_path(path: &str) -> Option<Digest> {
+        let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
+        format!("{algorithm}:{hex}").parse().ok()
+    }
 }
 
 impl FromStr for Digest {

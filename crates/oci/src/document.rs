@@ -59,7 +59,7 @@ impl Document {
                 limits.document, limits.values
             ));
         }
-        let raw: Raw = serde_json::from_slice(&bytes)
+        let raw: Raw = json::from_slice(&bytes)
             .map_err(|error| format!("neither a manifest nor an index: {error}"))?;
         if raw.schema_version != 2 {
             return Err(format!(

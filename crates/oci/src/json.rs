@@ -1,9 +1,13 @@
 //! Documents as JSON: written with stable bytes, and read without trust in their size.
 
+mod strict;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Budget, Error, Result};
+
+pub(crate) use strict::from_slice;
 
 /// Writes a document in the form in which it is stored and hashed: compact JSON in the order of the
 /// types' fields.
@@ -17,7 +21,7 @@ pub fn to_bytes<T: Serialize>(document: &T) -> Result<Vec<u8>> {
 /// Reads a document after the budget has paid for it.
 pub(crate) fn parse<T: DeserializeOwned>(budget: &Budget, what: &str, bytes: &[u8]) -> Result<T> {
     budget.document(what, bytes.len() as u64, values(bytes))?;
-    serde_json::from_slice(bytes).map_err(Error::json(what))
+    from_slice(bytes).map_err(Error::json(what))
 }
 
 /// Returns an upper bound of the number of values in a document. A value of two bytes can take a

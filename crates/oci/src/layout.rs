@@ -26,6 +26,7 @@ use crate::{
 
 use directory::Directory;
 use docker::DockerArchive;
+pub use docker::DockerEntry;
 use tarball::Tarball;
 
 /// The form of an opened image.
@@ -188,6 +189,18 @@ impl Layout {
         read_document_bytes(self, descriptor)
     }
 
+    /// Returns the images that `manifest.json` of an OCI archive names. Some engines read that, and
+    /// others the index. Returns none for every other form.
+    ///
+    /// # Errors
+    /// When `manifest.json` is malformed, or names a file that is missing.
+    pub fn docker_entries(&self) -> Result<Vec<DockerEntry>> {
+        match &self.store {
+            Store::Tarball(tarball) => docker::entries(tarball, &self.budget),
+            Store::Directory(_) | Store::Docker(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Returns an unchanged blob. Checks its size but not its digest.
     ///
     /// # Errors
@@ -271,7 +284,7 @@ fn read_index(
 /// of docker wrote `null` into the index.
 fn open_archive(tarball: Tarball, budget: &Arc<Budget>) -> Result<(Store, Index)> {
     let path = tarball.path().to_owned();
-    let is_docker = tarball.has("manifest.json");
+    let is_docker = tarball.has(docker::MANIFEST);
     if tarball.has("oci-layout") && tarball.has("index.json") {
         let index = read_index(&path, budget, |name| tarball.read(name, budget))?;
         if !index.manifests.is_empty() || !is_docker {

@@ -45,7 +45,8 @@ impl Check<'_> {
             self.blob(&own, descriptor);
             return;
         }
-        if !self.blob(&own, descriptor) || !self.visited.insert(descriptor.digest.clone()) {
+        let visit = (descriptor.digest.clone(), descriptor.is_attestation());
+        if !self.blob(&own, descriptor) || !self.visited.insert(visit) {
             return;
         }
         if index {
@@ -80,8 +81,7 @@ impl Check<'_> {
         }
         let config = title(&manifest.config);
         let sound = self.blob(&config, &manifest.config);
-        let is_image = media_type::is_config(&manifest.config.media_type);
-        if !is_image || descriptor.is_attestation() {
+        if !is_image(descriptor, manifest) {
             // An artifact, whose blobs may be anything.
             for layer in &manifest.layers {
                 self.blob(&title(layer), layer);
@@ -228,6 +228,15 @@ pub(super) fn title(descriptor: &Descriptor) -> String {
         _ => "blob",
     };
     format!("{what} {}", descriptor.digest)
+}
+
+/// Whether an engine may run the manifest. A descriptor can call an image a statement, but engines
+/// unpack its layers all the same.
+fn is_image(descriptor: &Descriptor, manifest: &Manifest) -> bool {
+    let mut layers = manifest.layers.iter();
+    media_type::is_config(&manifest.config.media_type)
+        && (!descriptor.is_attestation()
+            || layers.any(|layer| media_type::is_layer(&layer.media_type)))
 }
 
 /// Whether an image for `own` may be announced as one for `announced`.

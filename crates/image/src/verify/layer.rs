@@ -1,6 +1,6 @@
 //! Checks a layer: its compression, its diff id, and every entry of its tar stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -53,6 +53,7 @@ impl Check<'_> {
         let mut entries = Entries {
             subject,
             paths: HashMap::new(),
+            linked: HashSet::new(),
             state: RandomState::new(),
             findings: Vec::new(),
         };
@@ -76,6 +77,8 @@ struct Entries<'a> {
     /// A hash of each path, and the kind of its entry. The hash is keyed, so that nobody can make
     /// paths that collide.
     paths: HashMap<u64, Kind>,
+    /// The hashes of the paths that hard links lead to.
+    linked: HashSet<u64>,
     state: RandomState,
     findings: Vec<(Severity, String, String)>,
 }
@@ -161,6 +164,10 @@ impl Entries<'_> {
         }
         match previous {
             Some(Kind::Directory) if entry.kind == Kind::Directory => {}
+            Some(_) if self.linked.contains(&key) => {
+                let problem = "the layer has it twice, and a hard link leads to its first content";
+                self.find(Severity::Error, subject.to_owned(), problem.to_owned());
+            }
             Some(_) => {
                 let problem = "the layer has it twice".to_owned();
                 self.find(Severity::Warning, subject.to_owned(), problem);
@@ -174,7 +181,11 @@ impl Entries<'_> {
             let problem = format!("it is a hard link to {:?}", shown(&entry.link));
             return self.find(Severity::Error, subject.to_owned(), problem);
         };
-        match self.known(&target) {
+        let key = self.key(&target);
+        if self.linked.len() < MAX_PATHS {
+            self.linked.insert(key);
+        }
+        match self.paths.get(&key) {
             Some(Kind::File | Kind::HardLink) => {}
             Some(Kind::Symlink) => {
                 // tar allows it, but some tools would link to the link's target.
@@ -213,10 +224,10 @@ impl Entries<'_> {
         hasher.finish()
     }
 
-    fn known(&self, path: &str) -> Option<Kind> {
+    fn key(&self, path: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         path.split('/').for_each(|part| add_part(&mut hasher, part));
-        self.paths.get(&hasher.finish()).copied()
+        hasher.finish()
     }
 
     fn entry_title(&self, path: &[u8]) -> String {

@@ -15,6 +15,9 @@ use crate::{
     media_type,
 };
 
+/// The document of a docker archive.
+pub(super) const MANIFEST: &str = "manifest.json";
+
 /// One image in `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -24,6 +27,56 @@ struct DockerImage {
     repo_tags: Option<Vec<String>>,
     #[serde(default)]
     layers: Option<Vec<String>>,
+}
+
+/// An image that `manifest.json` names in an archive which also has an index.
+#[derive(Debug)]
+pub struct DockerEntry {
+    /// The digest of its configuration.
+    pub config: Digest,
+    /// The digests of its layers as they are stored, lowest first.
+    pub layers: Vec<Digest>,
+    /// Its names.
+    pub names: Vec<ImageName>,
+}
+
+/// Reads `manifest.json` of an archive. Without one, there are no entries.
+pub(super) fn entries(tarball: &Tarball, budget: &Arc<Budget>) -> Result<Vec<DockerEntry>> {
+    if !tarball.has(MANIFEST) {
+        return Ok(Vec::new());
+    }
+    let digest = |name: &String| match Digest::of_blob_path(name) {
+        Some(digest) => Ok(digest),
+        None => {
+            let found = tarball.find(name)?.digest(&Digest::of(b""));
+            let what = || format!("{name} of {}", tarball.path().display());
+            found.map_err(|error| Error::damaged(what(), error.to_string()))
+        }
+    };
+    let entry = |image: &DockerImage| {
+        Ok(DockerEntry {
+            config: digest(&image.config)?,
+            layers: image.layers().iter().map(digest).collect::<Result<_>>()?,
+            names: image.names(),
+        })
+    };
+    images(tarball, budget)?.iter().map(entry).collect()
+}
+
+fn images(tarball: &Tarball, budget: &Arc<Budget>) -> Result<Vec<DockerImage>> {
+    let what = format!("{MANIFEST} of {}", tarball.path().display());
+    parse(budget, &what, &tarball.read(MANIFEST, budget)?)
+}
+
+impl DockerImage {
+    fn layers(&self) -> &[String] {
+        self.layers.as_deref().unwrap_or_default()
+    }
+
+    fn names(&self) -> Vec<ImageName> {
+        let tags = self.repo_tags.iter().flatten();
+        tags.filter_map(|tag| tag.parse().ok()).collect()
+    }
 }
 
 /// The archive, with the documents that were made up for it.
@@ -40,9 +93,7 @@ pub(super) struct DockerArchive {
 
 impl DockerArchive {
     pub(super) fn new(tarball: Tarball, budget: &Arc<Budget>) -> Result<DockerArchive> {
-        let what = format!("manifest.json of {}", tarball.path().display());
-        let bytes = tarball.read("manifest.json", budget)?;
-        let images: Vec<DockerImage> = parse(budget, &what, &bytes)?;
+        let images = images(&tarball, budget)?;
         let mut archive = DockerArchive {
             tarball,
             budget: Arc::clone(budget),
@@ -68,7 +119,7 @@ impl DockerArchive {
         let bytes = self.tarball.read(&image.config, &self.budget)?;
         let what = format!("{} of {}", image.config, self.tarball.path().display());
         let config: ImageConfig = parse(&self.budget, &what, &bytes)?;
-        let names = image.layers.as_deref().unwrap_or_default();
+        let names = image.layers();
         let diff_ids = &config.rootfs.diff_ids;
         if names.len() != diff_ids.len() {
             let problem = format!(
@@ -85,9 +136,7 @@ impl DockerArchive {
         let manifest = Manifest::new(self.make_up(media_type::CONFIG, bytes)?, layers);
         let mut descriptor = self.make_up(media_type::MANIFEST, to_bytes(&manifest)?)?;
         descriptor.platform = Some(config.platform);
-        let tags = image.repo_tags.iter().flatten();
-        let names: Vec<ImageName> = tags.filter_map(|tag| tag.parse().ok()).collect();
-        for named in descriptor.named(&names) {
+        for named in descriptor.named(&image.names()) {
             self.budget.keep(&what, 1000)?;
             self.manifests.push(named);
         }
@@ -120,14 +169,35 @@ impl DockerArchive {
             self.hashed.insert(content.start(), digest.clone());
         }
         let size = content.size();
+        self.refuse_other(name, &digest, &content)?;
         self.blobs.insert(digest.clone(), content);
         Ok(Descriptor::new(media_type, digest, size))
     }
 
+    /// Refuses a second file for a digest unless both files have it. Only one of them would be
+    /// looked at, and an engine may take the other one.
+    fn refuse_other(&self, name: &str, digest: &Digest, content: &Stored) -> Result<()> {
+        let Some(known) = self.blobs.get(digest) else {
+            return Ok(());
+        };
+        if known.start() == content.start() {
+            return Ok(());
+        }
+        let what = format!("{name} of {}", self.tarball.path().display());
+        for stored in [known, content] {
+            let found = stored.digest(digest);
+            let found = found.map_err(|error| Error::damaged(&what, error.to_string()))?;
+            if found != *digest {
+                let problem = format!("it is one of two files for {digest}; one has {found}");
+                return Err(Error::damaged(what, problem));
+            }
+        }
+        Ok(())
+    }
+
     fn make_up(&mut self, media_type: &str, bytes: Vec<u8>) -> Result<Descriptor> {
         let descriptor = Descriptor::of(media_type, &bytes);
-        self.budget
-            .keep("manifest.json", bytes.len() as u64 + 1000)?;
+        self.budget.keep(MANIFEST, bytes.len() as u64 + 1000)?;
         let stored = Stored::bytes(bytes.into());
         self.blobs.insert(descriptor.digest.clone(), stored);
         Ok(descriptor)

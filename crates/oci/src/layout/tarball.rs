@@ -57,10 +57,9 @@ impl Tarball {
             let entry = reader
                 .next_entry()
                 .map_err(|error| damaged(error.to_string()))?;
-            let Some(entry) = entry else { return Ok(()) };
+            let Some(entry) = entry else { break };
             reader.seek_past_content();
-            let name = String::from_utf8_lossy(&entry.path).into_owned();
-            let name = name.trim_start_matches("./").to_owned();
+            let name = clean(&entry).map_err(damaged)?;
             let place = match entry.kind {
                 Kind::File if !entry.sparse => {
                     let end = entry.content_offset.checked_add(entry.size);
@@ -86,6 +85,19 @@ impl Tarball {
                 return Err(damaged(format!("it has two entries named {name}")));
             }
         }
+        self.refuse_linked_directories().map_err(damaged)
+    }
+
+    /// Refuses entries below a link: whoever unpacks the archive finds them at another path.
+    fn refuse_linked_directories(&self) -> std::result::Result<(), String> {
+        let is_link = |path: &str| matches!(self.entries.get(path), Some(Place::Link(_)));
+        for name in self.entries.keys() {
+            let mut ends = name.match_indices('/').map(|(end, _)| &name[..end]);
+            if let Some(link) = ends.find(|above| is_link(above)) {
+                return Err(format!("its entry {name:?} lies below the link {link:?}"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -139,6 +151,27 @@ impl Tarball {
             Place::Link(_) => None,
         }
     }
+}
+
+/// Returns the name of an entry. A leading `./` is no part of it.
+///
+/// Refuses a name with another spelling for the same file, since readers disagree about it.
+fn clean(entry: &tar::Entry) -> std::result::Result<String, String> {
+    let full = String::from_utf8_lossy(&entry.path);
+    let name = full.trim_start_matches("./");
+    let is_directory = entry.kind == Kind::Directory;
+    let parts = match name.strip_suffix('/') {
+        Some(parts) if is_directory => parts,
+        _ => name,
+    };
+    let is_whole = is_directory && matches!(parts, "" | ".");
+    let is_odd = |part: &str| matches!(part, "" | "." | "..");
+    if !is_whole && parts.split('/').any(is_odd) {
+        return Err(format!(
+            "its entry {full:?} has no plain name; programs disagree about such names"
+        ));
+    }
+    Ok(name.to_owned())
 }
 
 fn refuse_compressed(path: &Path, file: &File) -> Result<()> {

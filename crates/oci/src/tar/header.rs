@@ -29,11 +29,15 @@ pub(super) fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
     }
 }
 
-/// Reads the size. Readers disagree about where the next entry begins after a negative one.
+/// Reads the size. Readers disagree about where the next entry begins after a negative one, and
+/// after digits that follow a zero byte.
 pub(super) fn size(block: &[u8; BLOCK]) -> Result<u64, &'static str> {
     let field = &block[124..136];
     let is_negative = field[0] & 0xc0 == 0xc0;
-    let size = (!is_negative).then(|| number(field)).flatten();
+    let is_hidden = field[0] == 0 && field.iter().any(|&byte| byte != 0);
+    let size = (!is_negative && !is_hidden)
+        .then(|| number(field))
+        .flatten();
     size.ok_or("the size is not a number")
 }
 
@@ -79,11 +83,32 @@ pub(super) fn text(bytes: &[u8]) -> &[u8] {
 /// Reads the path.
 pub(super) fn path(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = text(&block[..100]);
-    // GNU's own dialect has other fields in place of `ustar`'s prefix.
-    let posix = &block[257..263] == b"ustar\0";
-    let prefix = text(&block[345..500]);
-    if !posix || prefix.is_empty() {
-        return name.to_vec();
+    match prefix(block) {
+        [] => name.to_vec(),
+        prefix => [prefix, b"/", name].concat(),
     }
-    [prefix, b"/", name].concat()
+}
+
+/// Returns the directory of a path that is too long for its own field, as Go's reader finds it.
+/// Old headers have none.
+/// <https://cs.opensource.google/go/go/+/refs/tags/go1.24.0:src/archive/tar/reader.go;l=312>
+fn prefix(block: &[u8; BLOCK]) -> &[u8] {
+    match &block[257..265] {
+        b"ustar\x0000" if &block[508..] == b"tar\0" => text(&block[345..476]),
+        b"ustar\x0000" => text(&block[345..500]),
+        // GNU's dialect has times there. Go's old writer wrote a prefix all the same.
+        b"ustar  \0" if has_no_times(block) => {
+            let prefix = text(&block[345..500]);
+            if prefix.is_ascii() { prefix } else { &[] }
+        }
+        _ => &[],
+    }
+}
+
+/// Whether the fields of GNU's times hold something else.
+fn has_no_times(block: &[u8; BLOCK]) -> bool {
+    let times = [&block[345..357], &block[357..369]];
+    times
+        .iter()
+        .any(|time| time[0] != 0 && number(time).is_none())
 }

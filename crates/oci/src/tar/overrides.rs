@@ -18,11 +18,20 @@ pub(super) struct Overrides {
     pub(super) mtime: Option<u64>,
     pub(super) xattrs: BTreeMap<String, Vec<u8>>,
     pub(super) sparse: bool,
+    /// The names in GNU's long headers.
+    pub(super) long_path: Option<Vec<u8>>,
+    pub(super) long_link: Option<Vec<u8>>,
+    /// Whether there was an extended header.
+    extended: bool,
 }
 
 impl Overrides {
-    /// Takes the records of an extended header.
+    /// Takes the records of an extended header. Readers disagree about a second one: some take the
+    /// last alone.
     pub(super) fn apply(&mut self, records: &[u8]) -> Result<(), &'static str> {
+        if std::mem::replace(&mut self.extended, true) {
+            return Err("the entry has two extended headers");
+        }
         let records = parse_records(records).ok_or("the extended header is malformed")?;
         for (key, value) in records {
             self.apply_record(&String::from_utf8_lossy(key), value)?;
@@ -30,8 +39,24 @@ impl Overrides {
         Ok(())
     }
 
+    /// Decides between the names of both dialects. Readers disagree if they differ.
+    pub(super) fn settle(&mut self) -> Result<(), &'static str> {
+        for (extended, long) in [
+            (&mut self.path, self.long_path.take()),
+            (&mut self.link, self.long_link.take()),
+        ] {
+            if extended.is_some() && long.is_some() && *extended != long {
+                return Err("an extended header and a long header give it different names");
+            }
+            *extended = extended.take().or(long);
+        }
+        Ok(())
+    }
+
     fn apply_record(&mut self, key: &str, value: &[u8]) -> Result<(), &'static str> {
         match key {
+            // The entry's own header counts.
+            "path" | "linkpath" | "size" | "uid" | "gid" | "mtime" if value.is_empty() => {}
             "path" | "GNU.sparse.name" => self.path = Some(value.to_vec()),
             "linkpath" => self.link = Some(value.to_vec()),
             "size" => self.size = Some(decimal(value).ok_or("the size is not a number")?),

@@ -135,13 +135,16 @@ impl<R: Read> Reader<R> {
                 b'g' => drop(self.extended(size, &mut allowance, offset)?),
                 b'L' => {
                     let content = self.extended(size, &mut allowance, offset)?;
-                    overrides.path = Some(text(&content).to_vec());
+                    overrides.long_path = Some(text(&content).to_vec());
                 }
                 b'K' => {
                     let content = self.extended(size, &mut allowance, offset)?;
-                    overrides.link = Some(text(&content).to_vec());
+                    overrides.long_link = Some(text(&content).to_vec());
                 }
-                _ => return self.entry(&block, size, overrides, offset).map(Some),
+                _ => {
+                    overrides.settle().map_err(fail)?;
+                    return self.entry(&block, size, overrides, offset).map(Some);
+                }
             }
         }
     }
@@ -171,10 +174,13 @@ impl<R: Read> Reader<R> {
             paid.map_err(|error| fail(error.to_string()))?;
         }
         let size = match kind {
-            // An old directory may have content.
             Kind::File | Kind::Other(_) => overrides.size.unwrap_or(size),
             _ => 0,
         };
+        if old_directory && size > 0 {
+            // Some readers skip the content, and others read entries in it.
+            return Err(fail(format!("a directory with {size} bytes of content")));
+        }
         let entry = Entry {
             path,
             kind: if old_directory { Kind::Directory } else { kind },
