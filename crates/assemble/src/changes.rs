@@ -12,7 +12,9 @@ pub fn describe(difference: &ImageDiff, is_same: bool) -> String {
         return "no difference: both have the same digest\n".to_owned();
     }
     if difference.is_empty() && difference.files_with_other_time == 0 {
-        return "the images have different digests, but the same content\n".to_owned();
+        return "the images have different digests, but the same files, packages and settings; they \
+                differ in compression, or in fields that are not compared\n"
+            .to_owned();
     }
     let common = format!("{} in common", difference.layers_in_common);
     let mut text = String::new();
