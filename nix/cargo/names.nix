@@ -57,7 +57,8 @@ let
     "README(\\.md|\\.txt)?"
   ];
   # Maps the words of manifests that may name a file to true: parts of strings, and these as names
-  # of Rust files, where Cargo looks for targets without a path.
+  # of Rust files, where Cargo looks for targets without a path (edition 2015 looks for
+  # `src/my_lib.rs` of the package `my-lib`).
   named = builtins.listToAttrs (
     builtins.concatMap (path: wordsIn (builtins.readFile (root + "/${path}"))) manifests
   );
@@ -67,6 +68,7 @@ let
     builtins.concatMap (word: [
       (known word)
       (known "${word}.rs")
+      (known "${builtins.replaceStrings [ "-" ] [ "_" ] word}.rs")
     ]) (builtins.filter builtins.isString (builtins.split "[\"'/\n]" text));
   known = name: {
     inherit name;
