@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use crateyard_dockerfile::Resolved;
 use crateyard_workspace::cargo::Cargo;
@@ -74,19 +74,6 @@ pub struct Built {
     pub compiled: Vec<String>,
     /// Bytes of blobs from caches, layouts and registries, if the engine reports them.
     pub fetched: u64,
-}
-
-/// Builds images without Nix.
-///
-/// # Errors
-/// When the workspace or its description is wrong, or the engine fails.
-pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
-    let built = match engine {
-        Engine::Nix => bail!("Nix builds by itself"),
-        Engine::Buildx => buildx::build(request, buildx::Output::Shown)?,
-        Engine::Cargo => cargo::build(request)?,
-    };
-    Ok(built.paths)
 }
 
 /// Reads a workspace and its description.

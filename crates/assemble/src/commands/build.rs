@@ -1,10 +1,10 @@
 //! `assemble build`: builds images and prints their paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use crateyard_build::build;
-use crateyard_engines::{Engine, Request};
+use crateyard_engines::{Engine, Request, buildx, cargo};
 
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
@@ -29,23 +29,34 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
+impl Args {
+    fn request<'a>(&'a self, workspace: &'a Path, images: &'a [String]) -> Request<'a> {
+        Request {
+            workspace,
+            debian_lock: self.debian_lock.as_deref(),
+            images,
+            vendor: None,
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// When images.toml has no such image, or the build fails.
 pub fn run(args: Args) -> Result<()> {
-    if args.engine == Engine::Nix {
-        // The servers of caches end with this value.
-        let substituters = args.caches.start(&args.connection)?;
-        return build::run(&args.build, substituters.nix());
+    match args.engine {
+        Engine::Nix => {
+            // The servers of caches end with this value.
+            let substituters = args.caches.start(&args.connection)?;
+            build::run(&args.build, substituters.nix())
+        }
+        Engine::Buildx => build::run_by(&args.build, |workspace, images| {
+            let request = args.request(workspace, images);
+            Ok(buildx::build(&request, buildx::Output::Shown)?.paths)
+        }),
+        Engine::Cargo => build::run_by(&args.build, |workspace, images| {
+            Ok(cargo::build(&args.request(workspace, images))?.paths)
+        }),
     }
-    build::run_by(&args.build, |workspace, images| {
-        let request = Request {
-            workspace,
-            debian_lock: args.debian_lock.as_deref(),
-            images,
-            vendor: None,
-        };
-        crateyard_engines::build(args.engine, &request)
-    })
 }

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use crateyard_build::image_build::{Way, drive};
 use crateyard_description::normal::Image;
-use crateyard_engines::resolve;
-use crateyard_engines::{self, Engine, Request};
+use crateyard_engines::{Engine, Request, buildx, cargo, resolve};
 use crateyard_flake::Nix;
 use crateyard_image::auditable::is_same_program;
 use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
@@ -151,7 +150,8 @@ fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
             &Nix::default(),
             &Way::default(),
         ),
-        engine => crateyard_engines::build(engine, request),
+        Engine::Buildx => Ok(buildx::build(request, buildx::Output::Shown)?.paths),
+        Engine::Cargo => Ok(cargo::build(request)?.paths),
     }
 }
 
