@@ -9,6 +9,7 @@ mod dockerfiles;
 mod files;
 mod image;
 mod metadata;
+mod modules;
 mod names;
 mod ports;
 mod setcap;

@@ -71,6 +71,19 @@ impl Package {
         self.targets.iter().filter(is_binary)
     }
 
+    /// Returns the main file of its build script, relative to the package.
+    pub(crate) fn build_script(&self) -> Option<PathBuf> {
+        let mut targets = self.targets.iter();
+        let is_script = |target: &&Target| target.kind.iter().any(|kind| kind == "custom-build");
+        Some(self.main_file(targets.find(is_script)?))
+    }
+
+    /// Returns the main file of a target, relative to the package.
+    pub(crate) fn main_file(&self, target: &Target) -> PathBuf {
+        let inside = target.src_path.strip_prefix(self.directory());
+        inside.unwrap_or(&target.src_path).to_owned()
+    }
+
     /// Whether the package may be published.
     pub(crate) fn is_published(&self) -> bool {
         self.publish

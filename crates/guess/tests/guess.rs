@@ -393,6 +393,68 @@ fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
     );
 }
 
+/// Cargo compiles nothing again after an edit of a document, and neither should a build.
+#[test]
+fn links_to_documents_are_declared_only_if_the_code_reads_them() {
+    let files = [
+        VIRTUAL,
+        ("LICENSE", ""),
+        ("README.md", ""),
+        ("NEWS.md", ""),
+        ("CHANGELOG.md", ""),
+        ("docs/guide.txt", ""),
+        ("data/numbers.txt", ""),
+        ("fixtures/a.txt", ""),
+    ];
+    let workspace = Workspace::new("w", &files)
+        .program("crates/one", "")
+        .program("crates/two", "");
+    for (link, target) in [
+        ("LICENSE-MIT", "../../LICENSE"),
+        ("README.md", "../../README.md"),
+        ("news", "../../NEWS.md"),
+        ("CHANGELOG.md", "../../CHANGELOG.md"),
+        ("docs", "../../docs"),
+        ("data", "../../data"),
+        ("tests/data", "../../../fixtures"),
+    ] {
+        for package in ["crates/one", "crates/two"] {
+            let link = workspace.root().join(package).join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(target, link).unwrap();
+        }
+    }
+    let main = "#![doc = include_str!(\"../README.md\")]\nconst G: &str = \
+                include_str!(\"../docs/guide.txt\");\n";
+    workspace.write("crates/two/src/main.rs", &format!("{main}{MAIN}"));
+    let text = workspace.guess().text;
+    let two = "[\"../../README.md\", \"../../data\", \"../../docs/guide.txt\", \"README.md\"]";
+    assert_holds(
+        &text,
+        &[
+            "[crates.one]\nfiles = [\"../../data\"]\n",
+            &format!("[crates.two]\nfiles = {two}\n"),
+        ],
+    );
+}
+
+/// The program would silently differ: a build script may count the files of a directory.
+#[test]
+fn a_build_script_of_any_name_is_searched_with_its_modules() {
+    let files = [VIRTUAL, ("config/a.toml", ""), ("other/a.toml", "")];
+    let workspace =
+        Workspace::new("w", &files).program("crates/one", "build = \"build/main.rs\"\n");
+    workspace.write("crates/one/build/main.rs", &format!("mod assets;\n{MAIN}"));
+    let assets = "fn all() { std::fs::read_dir(\"../../config\").unwrap(); }\n";
+    workspace.write("crates/one/build/assets.rs", assets);
+    // This file belongs to no target.
+    workspace.write("crates/one/build.rs", &assets.replace("config", "other"));
+    let guess = workspace.guess();
+    assert_holds(&guess.text, &["[crates.one]\nfiles = [\"../../config\"]\n"]);
+    let reason = "the package one sees ../../config, which its build/assets.rs names";
+    assert_holds(&guess.reasons.join("\n"), &[reason]);
+}
+
 /// Units do not see documents, files of tests, and in the root what belongs to the repository.
 #[test]
 fn files_that_units_do_not_see_by_themselves_are_declared() {
