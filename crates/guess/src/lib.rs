@@ -58,7 +58,8 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
     let dockerfiles = dockerfiles::below(&root);
     let shipped = shipped::select(&metadata, &dockerfiles);
     let mut images = names::images(&shipped.programs);
-    let main = names::main(&images, &root).map(|image| image.name.clone());
+    let is_started = |image: &Image| dockerfiles.iter().any(|file| is_started(image, file));
+    let main = names::main(&images, &root, is_started).map(|image| image.name.clone());
     let directories: Vec<_> = metadata.packages.iter().map(|p| p.directory()).collect();
     let mut crates = BTreeMap::new();
     for package in &metadata.packages {
@@ -99,10 +100,18 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
     );
     Ok(Guess {
         text: text::images_toml(&images, &crates, &shipped.left_out),
-        main: names::main(&images, &root).map(|image| image.name.clone()),
+        main: names::main(&images, &root, is_started).map(|image| image.name.clone()),
         images: images.into_iter().map(|image| image.name).collect(),
         reasons,
     })
+}
+
+/// Whether a Dockerfile ships an image's program, and starts it by name.
+fn is_started(image: &Image<'_>, file: &Dockerfile) -> bool {
+    let ships = file.holds(image.package, image.bin);
+    let stage = file.stage_of(image.bin).filter(|_| ships);
+    // A stage that names no program starts any, also one without a name.
+    stage.is_some_and(|stage| stage.starts(image.bin) && !stage.starts(""))
 }
 
 /// Returns the capabilities that an image's Dockerfile gives its program.
@@ -155,12 +164,13 @@ fn ports_of(
         return ports;
     }
     match ports::of(image.package, image.bin, sources) {
-        ports::Found::One(port, place) => {
+        ports::Found::One(ports, place) => {
             reasons.push(format!(
-                "image {}: port {port}, which {place} names",
-                image.name
+                "image {}: {}, which {place} names",
+                image.name,
+                text::ports(&ports)
             ));
-            crateyard_spec::Port::tcp(port).into_iter().collect()
+            ports
         }
         ports::Found::Several(places) => {
             reasons.push(format!(

@@ -67,15 +67,13 @@ impl Package {
     }
 
     pub(crate) fn binaries(&self) -> impl Iterator<Item = &Target> {
-        let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
-        self.targets.iter().filter(is_binary)
+        self.targets.iter().filter(|target| target.is_binary())
     }
 
     /// Returns the main file of its build script, relative to the package.
     pub(crate) fn build_script(&self) -> Option<PathBuf> {
         let mut targets = self.targets.iter();
-        let is_script = |target: &&Target| target.kind.iter().any(|kind| kind == "custom-build");
-        Some(self.main_file(targets.find(is_script)?))
+        Some(self.main_file(targets.find(|target| target.is("custom-build"))?))
     }
 
     /// Returns the main file of a target, relative to the package.
@@ -107,6 +105,21 @@ impl Package {
             }
         }
         on
+    }
+}
+
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|own| own == kind)
+    }
+
+    pub(crate) fn is_binary(&self) -> bool {
+        self.is("bin")
+    }
+
+    pub(crate) fn is_library(&self) -> bool {
+        let others = ["bin", "test", "bench", "example", "custom-build"];
+        !others.iter().any(|kind| self.is(kind))
     }
 }
 

@@ -284,6 +284,44 @@ fn ports_are_the_programs_own() {
     );
 }
 
+/// Each program has its own port, also if they share a package.
+#[test]
+fn programs_of_a_package_keep_their_ports_apart() {
+    let workspace = Workspace::new("w", &[VIRTUAL]).program("crates/shop", "");
+    let write = |path: &str, text: &str| workspace.write(&format!("crates/shop/{path}"), text);
+    let listen = |address: &str| format!("fn main() {{ let at = \"{address}\"; }}\n");
+    write("src/main.rs", "mod serve;\nmod both;\nfn main() {}\n");
+    write("src/serve.rs", &listen("0.0.0.0:8080"));
+    write("src/both.rs", "");
+    write(
+        "src/bin/cli.rs",
+        "#[path = \"../both.rs\"]\nmod both;\nfn main() {}\n",
+    );
+    write("src/bin/names/main.rs", "mod udp;\nfn main() {}\n");
+    write(
+        "src/bin/names/udp.rs",
+        "fn f() { UdpSocket::bind(\"0.0.0.0:53\"); }\n",
+    );
+    write(
+        "src/bin/names/tcp.rs",
+        "fn f() { TcpListener::bind(\"0.0.0.0:53\"); }\n",
+    );
+    let text = workspace.guess().text;
+    assert_holds(
+        &text,
+        &[
+            "binaries = [\"shop/cli\"]\n\n",
+            "binaries = [\"shop/names\"]\nports = [53, \"53/udp\"]\n",
+            "binaries = [\"shop\"]\nports = [8080]\n",
+        ],
+    );
+    // What both declare counts for both, and so does the library.
+    write("src/serve.rs", "");
+    write("src/both.rs", &listen("0.0.0.0:8081"));
+    let text = workspace.guess().text;
+    assert_eq!(text.matches("ports = [8081]").count(), 2, "{text}");
+}
+
 #[test]
 fn an_image_takes_the_charts_of_its_name() {
     let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 0.1.0\n");
@@ -497,6 +535,13 @@ fn people_mean_the_program_named_like_the_repository() {
         .program("crates/a", "")
         .program("crates/z", "default-run = \"z\"\n");
     assert_eq!(run.guess().main.as_deref(), Some("z"));
+
+    let dockerfile = "FROM debian\nCOPY target/release/a-ctl target/release/z-daemon \
+                      /usr/local/bin/\nCMD [\"/usr/local/bin/z-daemon\"]\n";
+    let started = Workspace::new("w", &[VIRTUAL, ("Dockerfile", dockerfile)])
+        .program("crates/a-ctl", "")
+        .program("crates/z-daemon", "");
+    assert_eq!(started.guess().main.as_deref(), Some("z-daemon"));
 
     let serving = Workspace::new("w", &[VIRTUAL])
         .program("crates/a", "")
