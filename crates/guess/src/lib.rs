@@ -12,6 +12,7 @@ mod metadata;
 mod modules;
 mod names;
 mod ports;
+mod revision;
 mod setcap;
 mod shipped;
 mod sources;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use dockerfiles::Dockerfile;
 use image::Image;
 use metadata::Metadata;
+use text::Inputs;
 
 /// A guessed description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +84,15 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
             image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }
         // Packages that no image needs are not built, so ignore their files.
-        let needed = shipped.closure.contains(&package.id);
-        let files = match needed {
-            true => files::outside(package, &root, &sources, &mut reasons),
-            false => Default::default(),
+        if !shipped.closure.contains(&package.id) {
+            continue;
+        }
+        let inputs = Inputs {
+            files: files::outside(package, &root, &sources, &mut reasons),
+            revision: revision::is_asked(package, &sources, &mut reasons),
         };
-        if !files.is_empty() {
-            crates.insert(package.name.clone(), files);
+        if inputs.revision || !inputs.files.is_empty() {
+            crates.insert(package.name.clone(), inputs);
         }
     }
     charts::assign(&mut images, charts::below(&root), &mut reasons);

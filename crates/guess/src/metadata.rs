@@ -49,6 +49,9 @@ pub(crate) struct Dependency {
     pub kind: Option<String>,
     #[serde(default)]
     pub optional: bool,
+    /// The features that the manifest turns on.
+    #[serde(default)]
+    pub features: Vec<String>,
     /// The platforms of the dependency. `None` means all.
     pub target: Option<String>,
     pub path: Option<PathBuf>,
@@ -80,6 +83,14 @@ impl Package {
     pub(crate) fn main_file(&self, target: &Target) -> PathBuf {
         let inside = target.src_path.strip_prefix(self.directory());
         inside.unwrap_or(&target.src_path).to_owned()
+    }
+
+    /// Whether a dependency is compiled with the default features.
+    pub(crate) fn is_on(&self, dependency: &Dependency) -> bool {
+        let on = self.default_features();
+        let explicit = format!("dep:{}", dependency.name);
+        let name = dependency.name.as_str();
+        !dependency.optional || on.contains(name) || on.contains(explicit.as_str())
     }
 
     /// Whether the package may be published.

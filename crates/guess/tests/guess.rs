@@ -493,6 +493,50 @@ fn a_build_script_of_any_name_is_searched_with_its_modules() {
     assert_holds(&guess.reasons.join("\n"), &[reason]);
 }
 
+/// Many build scripts go on without a revision, so that the program would silently differ.
+#[test]
+fn a_package_whose_build_asks_git_sees_the_revision() {
+    let with = |name: &str, more: &str| {
+        format!("[build-dependencies]\n{name} = {{ version = \"1\", {more} }}\n")
+    };
+    let off = with("vergen-gitcl", "optional = true");
+    let on = format!("{off}[features]\ndefault = [\"vergen-gitcl\"]\n");
+    let workspace = Workspace::new("w", &[VIRTUAL])
+        .program("crates/calls", "")
+        .program("crates/guarded", "")
+        .program("crates/tags", "")
+        .program("crates/cl", &with("vergen-gitcl", ""))
+        .program("crates/cl-by-default", &on)
+        .program("crates/cl-off", &off)
+        .program("crates/old-cl", &with("vergen", "features = [\"gitcl\"]"))
+        .program("crates/gix", &with("vergen-gix", ""))
+        .program("crates/macro", "[dependencies]\ngit-version = \"0.3\"\n");
+    let script = "fn main() { let it = Command::new(\"git\").args([\"rev-parse\", \
+                  \"--short\", \"HEAD\"]).output().ok(); }\n";
+    workspace.write("crates/calls/build.rs", script);
+    let guard = "fn f() { if !root.join(\".git\").exists() { return; } }\n";
+    workspace.write("crates/guarded/build.rs", &format!("{guard}{script}"));
+    let tags = "fn main() { run(\"git describe --tags\"); }\n";
+    workspace.write("crates/tags/build.rs", tags);
+    let main = "const V: &str = git_version!(fallback = \"unknown\");\n";
+    workspace.write("crates/macro/src/main.rs", &format!("{main}{MAIN}"));
+    let Guess { text, reasons, .. } = workspace.guess();
+    for name in ["calls", "cl", "cl-by-default", "macro", "old-cl"] {
+        assert_holds(&text, &[&format!("[crates.{name}]\nrevision = true\n")]);
+    }
+    assert_eq!(text.matches("revision").count(), 5, "{text}");
+    assert_holds(
+        &reasons.join("\n"),
+        &[
+            "the package calls sees the revision, because its build.rs calls git",
+            "the package guarded sees no revision, because a build has no .git: its build.rs looks \
+             for it",
+            "the package gix sees no revision, because a build has no .git: its build script reads \
+             it by vergen-gix",
+        ],
+    );
+}
+
 /// Units do not see documents, files of tests, and in the root what belongs to the repository.
 #[test]
 fn files_that_units_do_not_see_by_themselves_are_declared() {
