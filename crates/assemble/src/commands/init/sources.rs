@@ -94,7 +94,9 @@ fn with_local(members: BTreeSet<PathBuf>, root: &Path) -> BTreeSet<PathBuf> {
     pending.push((root.to_owned(), root.join("Cargo.toml")));
     let mut found = members;
     while let Some((directory, file)) = pending.pop() {
-        let text = fs::read_to_string(file).unwrap_or_default();
+        // It would wait forever for a named pipe.
+        let text = file.is_file().then(|| fs::read_to_string(file).ok());
+        let text = text.flatten().unwrap_or_default();
         let table: toml::Table = toml::from_str(&text).unwrap_or_default();
         for path in paths(&table) {
             let Ok(package) = directory.join(path).canonicalize() else {
