@@ -8,8 +8,8 @@ use crateyard_workspace::git::GitRepository;
 /// The file that Nix writes.
 const FILE: &str = "flake.lock";
 
-/// Prints a note if a commit would leave flake.lock out. Without it, other machines build with other
-/// inputs, and `git stash` fails.
+/// Prints a note if a commit would leave flake.lock out. Without it, other machines build with
+/// other inputs, and `git stash` fails.
 pub(crate) fn remind(workspace: &Path) {
     if let Some(text) = text(workspace) {
         note!("{text}");
