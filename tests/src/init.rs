@@ -253,7 +253,17 @@ fn in_a_repository() -> Result<()> {
             .dir(&below)
             .run()?;
     }
-    for line in said.lines().filter_map(|line| line.strip_prefix("  git ")) {
+    let (before, after) = said
+        .split_once("\n  assemble fetch\n")
+        .context("no fetch")?;
+    ensure!(
+        after.starts_with("  git add flake.lock\n"),
+        "it says\n{said}"
+    );
+    for line in before
+        .lines()
+        .filter_map(|line| line.strip_prefix("  git "))
+    {
         duct::cmd("git", line.split(' ')).dir(&below).run()?;
     }
     // Nix sees the workspace including its lock.

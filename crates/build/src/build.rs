@@ -101,7 +101,9 @@ pub fn run(args: &Args, nix: Nix) -> Result<()> {
         }
         drive(workspace, images, &nix, &way)
             .inspect_err(|_| crate::findings::explain_failure(workspace))
-    })
+    })?;
+    crate::flake_lock::remind(&args.workspace);
+    Ok(())
 }
 
 /// Builds the images by a function that takes the workspace and their names, and returns the path

@@ -150,6 +150,7 @@ pub fn run(args: Args) -> Result<()> {
         unfetched.join(", "),
         locks.cargo.display()
     );
+    crate::flake_lock::remind(workspace_of(&locks.debian));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod fetch;
 pub mod findings;
 pub mod flake_file;
+mod flake_lock;
 pub mod image_build;
 pub mod invocation;
 pub mod placed;

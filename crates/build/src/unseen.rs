@@ -21,24 +21,108 @@ pub(crate) fn explain(workspace: &Path) {
         note!("flake.nix seems to add no images\n  try: `assemble init`, which prints the lines");
     }
     let repository = GitRepository::of(workspace);
-    if let Ok(description) = described::read(&workspace.join("images.toml")) {
-        for (owner, file) in declared(workspace, &description) {
-            let place = workspace.join(&file);
-            let is_untracked = |it: &GitRepository| !it.tracks(&file.to_string_lossy());
-            let file = file.display();
-            if place.symlink_metadata().is_err() {
-                note!("images.toml names {file} in [{owner}], which does not exist");
-            } else if repository.as_ref().is_some_and(is_untracked) {
-                note!("images.toml names {file} in [{owner}], which git does not track");
-            }
-        }
-    }
+    let members = members(workspace);
+    explain_description(workspace, repository.as_ref(), members.as_ref());
     let mut untracked = repository.map(|it| it.untracked()).unwrap_or_default();
-    // No build needs git's own files.
-    untracked.retain(|name| !name.starts_with(".git"));
+    let members: Vec<PathBuf> = members.into_iter().flatten().map(|(_, it)| it).collect();
+    untracked.retain(|name| may_matter(name, &members));
     if let Some(text) = text(&untracked) {
         note!("{text}");
     }
+}
+
+/// The directories of the members by name, relative to the workspace.
+type Members = BTreeMap<String, PathBuf>;
+
+/// Prints notes on what images.toml names and a build does not find.
+fn explain_description(
+    workspace: &Path,
+    repository: Option<&GitRepository>,
+    members: Option<&Members>,
+) {
+    let Ok(description) = described::read(&workspace.join("images.toml")) else {
+        return;
+    };
+    let lock = Some(workspace.join("Cargo.lock")).filter(|lock| lock.is_file());
+    let lock = lock.and_then(|lock| std::fs::read_to_string(lock).ok());
+    let unknown = unknown(&description, members, lock.as_deref());
+    for name in &unknown {
+        note!(
+            "images.toml has [crates.{name}], but there is no package {name}\n  try: the name that \
+             the package has now, or remove the table"
+        );
+    }
+    for (owner, file) in declared(members, &description) {
+        let place = workspace.join(&file);
+        let is_untracked = |it: &GitRepository| !it.tracks(&file.to_string_lossy());
+        let file = file.display();
+        if unknown.iter().any(|name| owner == format!("crates.{name}")) {
+            // Nobody knows the directory that its files are relative to.
+        } else if place.symlink_metadata().is_err() {
+            note!("images.toml names {file} in [{owner}], which does not exist");
+        } else if repository.is_some_and(is_untracked) {
+            note!("images.toml names {file} in [{owner}], which git does not track");
+        }
+    }
+}
+
+/// Files in the workspace's root that `assemble` writes by default, besides those that a build
+/// reads.
+const WRITTEN: [&str; 4] = [
+    "Dockerfile.images",
+    "Dockerfile.images.dockerignore",
+    "docker-bake.hcl",
+    "report.html",
+];
+
+/// Whether a build of images may need a file of the workspace that images.toml does not name.
+/// `members` are the directories of the packages.
+fn may_matter(name: &str, members: &[PathBuf]) -> bool {
+    let path = Path::new(name);
+    let mut parts = path.iter().map(|part| part.to_string_lossy());
+    let top = parts.next().unwrap_or_default();
+    // No build needs git's own files, or the links that `nix build` leaves.
+    let is_link = top == "result" || top.starts_with("result-");
+    if top.starts_with(".git") || is_link || WRITTEN.contains(&name) {
+        return false;
+    }
+    let inner = members
+        .iter()
+        .filter_map(|member| path.strip_prefix(member).ok());
+    let inner = inner.min_by_key(|inner| inner.iter().count());
+    let mut inner = inner
+        .unwrap_or(path)
+        .iter()
+        .map(|part| part.to_string_lossy());
+    // As in nix/cargo/source.nix.
+    match (inner.next(), inner.next()) {
+        (Some(file), None) => !is_document(&file),
+        (Some(directory), _) => !["tests", "benches", "examples"].contains(&&*directory),
+        _ => true,
+    }
+}
+
+fn is_document(name: &str) -> bool {
+    let beginnings = ["LICENSE", "LICENCE", "CHANGELOG"];
+    name.ends_with(".md") || beginnings.iter().any(|it| name.starts_with(it))
+}
+
+/// Returns the crates of a description that are neither members nor in `Cargo.lock`. If Cargo or
+/// the lock can't be read, every crate may exist.
+fn unknown(
+    description: &Description,
+    members: Option<&Members>,
+    lock: Option<&str>,
+) -> Vec<String> {
+    let (Some(members), Some(lock)) = (members, lock) else {
+        return Vec::new();
+    };
+    let locked: BTreeSet<&str> = lock.lines().collect();
+    let is_known = |name: &String| {
+        members.contains_key(name) || locked.contains(&*format!("name = \"{name}\""))
+    };
+    let names = description.crates.iter().map(|each| each.name.get_ref());
+    names.filter(|name| !is_known(name)).cloned().collect()
 }
 
 /// Says which files git does not track, and what to do.
@@ -58,8 +142,8 @@ fn text(untracked: &[String]) -> Option<String> {
 }
 
 /// Returns the files and directories that a description names, relative to the workspace, each with
-/// the table that names it.
-fn declared(workspace: &Path, description: &Description) -> BTreeSet<(String, PathBuf)> {
+/// the table that names it. `members` are the directories of the packages by name.
+fn declared(members: Option<&Members>, description: &Description) -> BTreeSet<(String, PathBuf)> {
     let mut all = BTreeSet::new();
     for (name, image) in &description.images {
         // A variant has the files of its image.
@@ -80,26 +164,22 @@ fn declared(workspace: &Path, description: &Description) -> BTreeSet<(String, Pa
             add(path);
         }
     }
-    let crates = description.crates.iter().filter(|it| !it.files.is_empty());
-    let mut crates = crates.peekable();
-    if crates.peek().is_some() {
-        let Some(members) = members(workspace) else {
-            return all;
-        };
-        for each in crates {
-            let directory = members.get(each.name.get_ref());
-            let directory = directory.map_or(Path::new(""), PathBuf::as_path);
-            for file in &each.files {
-                let owner = format!("crates.{}", each.name.get_ref());
-                all.insert((owner, directory.join(file.get_ref())));
-            }
+    let Some(members) = members else {
+        return all;
+    };
+    for each in &description.crates {
+        let directory = members.get(each.name.get_ref());
+        let directory = directory.map_or(Path::new(""), PathBuf::as_path);
+        for file in &each.files {
+            let owner = format!("crates.{}", each.name.get_ref());
+            all.insert((owner, directory.join(file.get_ref())));
         }
     }
     all
 }
 
 /// Returns the directories of the members by name, relative to the workspace.
-fn members(workspace: &Path) -> Option<BTreeMap<String, PathBuf>> {
+fn members(workspace: &Path) -> Option<Members> {
     let cargo = Cargo::of(workspace).ok()?;
     let text = cargo.metadata(&["--no-deps", "--offline"]).ok()?;
     let json: Value = serde_json::from_str(&text).ok()?;
@@ -128,6 +208,32 @@ mod tests {
     }
 
     #[test]
+    fn files_that_no_build_reads_are_not_named() {
+        let members = ["", "crates/api"].map(PathBuf::from);
+        for name in [
+            "src/new.rs",
+            "crates/api/build.rs",
+            "crates/api/src/tests/a.rs",
+            "proto/a",
+        ] {
+            assert!(may_matter(name, &members), "{name}");
+        }
+        for name in [
+            ".gitignore",
+            "report.html",
+            "result",
+            "docker-bake.hcl",
+            "NOTES.md",
+            "crates/api/README.md",
+            "crates/api/tests/all.rs",
+            "examples/a.rs",
+        ] {
+            assert!(!may_matter(name, &members), "{name}");
+        }
+        assert!(may_matter("crates/api/report.html", &members));
+    }
+
+    #[test]
     fn files_of_images_and_crates_are_looked_for_where_the_build_looks() {
         let place = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
@@ -144,7 +250,8 @@ mod tests {
                       \"etc/a\", path = \"/etc/a\" }]\ncharts = [{ source = \"chart\", path = \
                       \"/charts/\" }]\n[images.api.variants.small]\nbase = { layout = \"base\" }\n";
         let description = Description::parse(images, "images.toml").unwrap();
-        let found = declared(place.path(), &description);
+        let members = members(place.path());
+        let found = declared(members.as_ref(), &description);
         let found: Vec<String> = found
             .iter()
             .map(|(owner, path)| format!("{owner} {}", path.display()))
@@ -157,5 +264,9 @@ mod tests {
             "images.api etc/a",
         ];
         assert_eq!(found, expected);
+        let unknown = |lock| unknown(&description, members.as_ref(), lock);
+        assert_eq!(unknown(Some("name = \"api\"\n")), ["other"]);
+        assert!(unknown(Some("name = \"other\"\n")).is_empty());
+        assert!(unknown(None).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The inputs in a flake's lock, each with its hash.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use std::fs;
 use std::io::ErrorKind;
@@ -29,13 +29,7 @@ impl Inputs {
     /// # Errors
     /// When the lock can't be read, or is malformed.
     pub(crate) fn locked(directory: &Path) -> Result<Option<Self>> {
-        let file = directory.join("flake.lock");
-        let context = || format!("cannot read {}", file.display());
-        let text = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => EMPTY.to_owned(),
-            read => read.with_context(context)?,
-        };
-        Self::parse(&text).with_context(context)
+        Self::parse(&text(directory)?).with_context(|| unreadable(directory))
     }
 
     fn parse(text: &str) -> Result<Option<Self>> {
@@ -50,6 +44,30 @@ impl Inputs {
             sources: Value::Object(sources).to_string(),
         }))
     }
+}
+
+/// Reads the lock in a directory. A missing lock counts as one without inputs.
+///
+/// # Errors
+/// When the lock can't be read, or is empty.
+pub(crate) fn text(directory: &Path) -> Result<String> {
+    let text = match fs::read_to_string(directory.join("flake.lock")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(EMPTY.to_owned()),
+        read => read.with_context(|| unreadable(directory))?,
+    };
+    let place = directory.join("flake.lock");
+    let place = place.strip_prefix("./").unwrap_or(&place).display();
+    ensure!(
+        !text.trim().is_empty(),
+        "{place} is empty, so it names no input\n  try: git checkout {place}; if no commit has it: \
+         rm {place}, then assemble fetch"
+    );
+    Ok(text)
+}
+
+/// Says that the lock in a directory can't be read.
+pub(crate) fn unreadable(directory: &Path) -> String {
+    format!("cannot read {}", directory.join("flake.lock").display())
 }
 
 /// Returns the attributes that Nix gives a source besides its store path, or `None` if its hash is
@@ -96,6 +114,16 @@ mod tests {
             "rev": "0123456789abcdef", "shortRev": "0123456", "revCount": 3, "submodules": false,
         });
         assert_eq!(source(&locked), Some(expected));
+    }
+
+    #[test]
+    fn an_empty_lock_is_refused_with_the_next_step() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(text(place.path()).unwrap(), EMPTY);
+        fs::write(place.path().join("flake.lock"), "\n").unwrap();
+        let said = text(place.path()).unwrap_err().to_string();
+        assert!(said.contains("flake.lock is empty"), "{said}");
+        assert!(said.ends_with("then assemble fetch"), "{said}");
     }
 
     #[test]

@@ -13,13 +13,11 @@
 use super::place::{
     REMOTE_TYPES, check_relative, check_relative_input, hash_of, is_elsewhere, is_remote,
 };
-use super::{Nix, config::NixConfig, evaluation, reference, tree};
+use super::{Nix, config::NixConfig, evaluation, inputs, reference, tree};
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_nix::{Hash, Store};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// Nix's name for a source in the store.
@@ -213,14 +211,8 @@ fn check_named(
 
 /// Reads the lock. A missing lock counts as one without inputs.
 pub(crate) fn lock(workspace: &Path) -> Result<Value> {
-    let file = workspace.join("flake.lock");
-    let context = || format!("cannot read {}", file.display());
-    match fs::read_to_string(&file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(serde_json::from_str(super::inputs::EMPTY)?)
-        }
-        read => serde_json::from_str(&read.with_context(context)?).with_context(context),
-    }
+    let text = inputs::text(workspace)?;
+    serde_json::from_str(&text).with_context(|| inputs::unreadable(workspace))
 }
 
 /// Returns the nodes of a lock without its root.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::metadata::Package;
+use crate::modules;
 use crate::sources::{self, Source};
 
 /// Returns the files and directories that a package's sources name or link to, but its units do not
@@ -16,17 +17,21 @@ pub(crate) fn outside(
 ) -> BTreeSet<String> {
     let directory = package.directory();
     let is_root = directory == root;
+    let script = build_script(package, sources);
     let mut named: Vec<(PathBuf, String)> = Vec::new();
     for source in sources {
-        if let Some(path) = source.target.as_ref().and_then(|it| linked(it, &directory)) {
+        let is_script = script.contains(&source.path);
+        let target = source.target.as_ref().and_then(|it| linked(it, &directory));
+        if let Some(path) = target.filter(|target| !is_for_readers(source, target, is_root)) {
             let why = format!("the link {} leads to", source.path.display());
             named.push((path, why));
         }
-        for path in source.named_paths().iter().filter_map(|path| simple(path)) {
+        let paths = source.named_paths(is_script);
+        for path in paths.iter().filter_map(|path| simple(path)) {
             let why = format!("its {} names", source.path.display());
-            // A link inside the package may lead out of it.
+            // A link inside the package, or a directory around the file, may lead out of it.
             let place = directory.join(&path);
-            if place.is_symlink() {
+            if place.is_symlink() || !path.starts_with("..") {
                 let target = place.canonicalize().ok();
                 let target = target.and_then(|target| linked(&target, &directory));
                 named.extend(target.map(|target| (target, why.clone())));
@@ -35,7 +40,7 @@ pub(crate) fn outside(
                 named.push((path, why));
             }
         }
-        let own = source.without_tests().named_paths();
+        let own = source.without_tests().named_paths(is_script);
         for path in own.iter().filter_map(|path| simple(path)) {
             if !source.is_aside() && is_left_out(&path, is_root) {
                 named.push((path, format!("its {} names", source.path.display())));
@@ -64,6 +69,40 @@ pub(crate) fn outside(
         }
     }
     files
+}
+
+/// Returns the files of the package's build script, which may have any name.
+pub(crate) fn build_script(package: &Package, sources: &[Source]) -> BTreeSet<PathBuf> {
+    let root = package.build_script();
+    root.map_or_else(BTreeSet::new, |root| modules::of(&root, sources))
+}
+
+/// Whether a link of the package is for readers or tests, not for code: a unit that does not name
+/// it does not read it either. If it were declared, an edit of a document would compile the unit
+/// again.
+fn is_for_readers(link: &Source, target: &Path, is_root: bool) -> bool {
+    let is_top = link.path.components().count() == 1;
+    let name = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| is_text(&name.to_string_lossy()))
+    };
+    is_left_out(&link.path, is_root) || (is_top && (name(&link.path) || name(target)))
+}
+
+/// Whether a name is that of a document or of a directory of documents.
+fn is_text(name: &str) -> bool {
+    const BEGINNINGS: [&str; 8] = [
+        "AUTHORS",
+        "CODE_OF_CONDUCT",
+        "CONTRIBUTING",
+        "COPYING",
+        "COPYRIGHT",
+        "NOTICE",
+        "README",
+        "SECURITY",
+    ];
+    let is_one = BEGINNINGS.iter().any(|it| name.starts_with(it));
+    is_one || is_document(name) || ["doc", "docs"].contains(&name)
 }
 
 /// Whether a file of the package is one that its units see only if it is declared, as in
@@ -118,7 +157,8 @@ fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
 
 impl Source {
     /// Returns the paths in the file that may be outside the package, relative to the package.
-    fn named_paths(&self) -> Vec<PathBuf> {
+    /// `is_script` is whether the file belongs to the build script.
+    fn named_paths(&self, is_script: bool) -> Vec<PathBuf> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let mut named = Vec::new();
         for include in ["include_str!(\"", "include_bytes!(\"", "include!(\""] {
@@ -130,7 +170,7 @@ impl Source {
         let after = after.filter_map(|rest| rest.trim_start().strip_prefix(','));
         let after = after.filter_map(|rest| rest.trim_start().strip_prefix("\"/"));
         named.extend(after.filter_map(literal).map(PathBuf::from));
-        if self.path == Path::new("build.rs") {
+        if is_script {
             // A build script runs in the package's directory.
             let after = self.text.split("\"../").skip(1);
             let literals = after.filter_map(literal);
@@ -175,13 +215,13 @@ fn with_imports(path: PathBuf) -> PathBuf {
 }
 
 /// Returns the text up to the quote that ends a literal.
-fn literal(rest: &str) -> Option<&str> {
+pub(crate) fn literal(rest: &str) -> Option<&str> {
     rest.split_once('"').map(|(literal, _)| literal)
 }
 
 /// Returns a path without `.`, and with `..` only at its beginning; `None` if it leaves the file
 /// system's root.
-fn simple(path: &Path) -> Option<PathBuf> {
+pub(crate) fn simple(path: &Path) -> Option<PathBuf> {
     let mut simple = PathBuf::new();
     for part in path.components() {
         match part {

@@ -9,8 +9,10 @@ mod dockerfiles;
 mod files;
 mod image;
 mod metadata;
+mod modules;
 mod names;
 mod ports;
+mod revision;
 mod setcap;
 mod shipped;
 mod sources;
@@ -22,6 +24,7 @@ use std::collections::BTreeMap;
 use dockerfiles::Dockerfile;
 use image::Image;
 use metadata::Metadata;
+use text::Inputs;
 
 /// A guessed description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,8 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
     let dockerfiles = dockerfiles::below(&root);
     let shipped = shipped::select(&metadata, &dockerfiles);
     let mut images = names::images(&shipped.programs);
-    let main = names::main(&images, &root).map(|image| image.name.clone());
+    let is_started = |image: &Image| dockerfiles.iter().any(|file| is_started(image, file));
+    let main = names::main(&images, &root, is_started).map(|image| image.name.clone());
     let directories: Vec<_> = metadata.packages.iter().map(|p| p.directory()).collect();
     let mut crates = BTreeMap::new();
     for package in &metadata.packages {
@@ -80,13 +84,15 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
             image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }
         // Packages that no image needs are not built, so ignore their files.
-        let needed = shipped.closure.contains(&package.id);
-        let files = match needed {
-            true => files::outside(package, &root, &sources, &mut reasons),
-            false => Default::default(),
+        if !shipped.closure.contains(&package.id) {
+            continue;
+        }
+        let inputs = Inputs {
+            files: files::outside(package, &root, &sources, &mut reasons),
+            revision: revision::is_asked(package, &sources, &mut reasons),
         };
-        if !files.is_empty() {
-            crates.insert(package.name.clone(), files);
+        if inputs.revision || !inputs.files.is_empty() {
+            crates.insert(package.name.clone(), inputs);
         }
     }
     charts::assign(&mut images, charts::below(&root), &mut reasons);
@@ -98,10 +104,18 @@ pub fn guess(metadata: &str, owner: Option<&str>) -> Result<Guess, serde_json::E
     );
     Ok(Guess {
         text: text::images_toml(&images, &crates, &shipped.left_out),
-        main: names::main(&images, &root).map(|image| image.name.clone()),
+        main: names::main(&images, &root, is_started).map(|image| image.name.clone()),
         images: images.into_iter().map(|image| image.name).collect(),
         reasons,
     })
+}
+
+/// Whether a Dockerfile ships an image's program, and starts it by name.
+fn is_started(image: &Image<'_>, file: &Dockerfile) -> bool {
+    let ships = file.holds(image.package, image.bin);
+    let stage = file.stage_of(image.bin).filter(|_| ships);
+    // A stage that names no program starts any, also one without a name.
+    stage.is_some_and(|stage| stage.starts(image.bin) && !stage.starts(""))
 }
 
 /// Returns the capabilities that an image's Dockerfile gives its program.
@@ -154,12 +168,13 @@ fn ports_of(
         return ports;
     }
     match ports::of(image.package, image.bin, sources) {
-        ports::Found::One(port, place) => {
+        ports::Found::One(ports, place) => {
             reasons.push(format!(
-                "image {}: port {port}, which {place} names",
-                image.name
+                "image {}: {}, which {place} names",
+                image.name,
+                text::ports(&ports)
             ));
-            crateyard_spec::Port::tcp(port).into_iter().collect()
+            ports
         }
         ports::Found::Several(places) => {
             reasons.push(format!(

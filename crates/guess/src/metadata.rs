@@ -49,6 +49,9 @@ pub(crate) struct Dependency {
     pub kind: Option<String>,
     #[serde(default)]
     pub optional: bool,
+    /// The features that the manifest turns on.
+    #[serde(default)]
+    pub features: Vec<String>,
     /// The platforms of the dependency. `None` means all.
     pub target: Option<String>,
     pub path: Option<PathBuf>,
@@ -67,8 +70,27 @@ impl Package {
     }
 
     pub(crate) fn binaries(&self) -> impl Iterator<Item = &Target> {
-        let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
-        self.targets.iter().filter(is_binary)
+        self.targets.iter().filter(|target| target.is_binary())
+    }
+
+    /// Returns the main file of its build script, relative to the package.
+    pub(crate) fn build_script(&self) -> Option<PathBuf> {
+        let mut targets = self.targets.iter();
+        Some(self.main_file(targets.find(|target| target.is("custom-build"))?))
+    }
+
+    /// Returns the main file of a target, relative to the package.
+    pub(crate) fn main_file(&self, target: &Target) -> PathBuf {
+        let inside = target.src_path.strip_prefix(self.directory());
+        inside.unwrap_or(&target.src_path).to_owned()
+    }
+
+    /// Whether a dependency is compiled with the default features.
+    pub(crate) fn is_on(&self, dependency: &Dependency) -> bool {
+        let on = self.default_features();
+        let explicit = format!("dep:{}", dependency.name);
+        let name = dependency.name.as_str();
+        !dependency.optional || on.contains(name) || on.contains(explicit.as_str())
     }
 
     /// Whether the package may be published.
@@ -94,6 +116,21 @@ impl Package {
             }
         }
         on
+    }
+}
+
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|own| own == kind)
+    }
+
+    pub(crate) fn is_binary(&self) -> bool {
+        self.is("bin")
+    }
+
+    pub(crate) fn is_library(&self) -> bool {
+        let others = ["bin", "test", "bench", "example", "custom-build"];
+        !others.iter().any(|kind| self.is(kind))
     }
 }
 

@@ -64,8 +64,12 @@ fn valid(text: &str) -> String {
 }
 
 /// Returns the image that a user most likely wants: the one named like the repository, the one of
-/// `default-run`, or the only server.
-pub(crate) fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i Image<'m>> {
+/// `default-run`, the only one that a Dockerfile starts, or the only server.
+pub(crate) fn main<'i, 'm>(
+    images: &'i [Image<'m>],
+    root: &Path,
+    is_started: impl Fn(&Image<'_>) -> bool,
+) -> Option<&'i Image<'m>> {
     let only = |wanted: &dyn Fn(&&Image) -> bool| {
         let mut found = images.iter().filter(wanted);
         found.next().filter(|_| found.next().is_none())
@@ -89,6 +93,7 @@ pub(crate) fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i I
     });
     named
         .or_else(|| only(&is_run))
+        .or_else(|| only(&|image| is_started(image)))
         .or_else(|| only(&|image| !image.ports.is_empty()))
         .or_else(|| only(&|image| image.package.directory() == root))
         .or_else(|| images.iter().find(|image| image.bin.ends_with("server")))

@@ -1,15 +1,19 @@
 //! Finds the port that a program listens on by default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use crate::metadata::Package;
+use crateyard_spec::Port;
+
+use crate::metadata::{Package, Target};
+use crate::modules;
 use crate::sources::Source;
 
 /// The ports in the sources.
 pub(crate) enum Found {
     None,
-    /// One port, and the place that names it.
-    One(u16, String),
+    /// One port, for each protocol that it is used with, and the place that names it.
+    One(Vec<Port>, String),
     /// Several ports, with the places that name them.
     Several(Vec<String>),
 }
@@ -43,11 +47,14 @@ enum Rank {
 
 /// Finds the ports of a binary.
 pub(crate) fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
-    let mut best: BTreeMap<Rank, BTreeMap<u16, String>> = BTreeMap::new();
-    for source in sources.iter().filter(|source| is_of(package, bin, source)) {
+    let mut best: BTreeMap<Rank, BTreeMap<Port, String>> = BTreeMap::new();
+    let others = Others::of(package, bin, sources);
+    for source in sources.iter().filter(|source| others.leave(source)) {
         let lines = program_lines(&source.text);
-        for (index, (number, _)) in lines.iter().enumerate() {
-            if let Some((rank, port)) = port_at(&lines, index) {
+        for (index, (number, line)) in lines.iter().enumerate() {
+            let found = port_at(&lines, index);
+            let port = found.and_then(|(rank, port)| Some((rank, with_protocol(port, line)?)));
+            if let Some((rank, port)) = port {
                 let place = format!("{}:{number}", source.path.display());
                 best.entry(rank).or_default().entry(port).or_insert(place);
             }
@@ -56,36 +63,69 @@ pub(crate) fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
     let Some(ports) = best.into_values().next() else {
         return Found::None;
     };
-    let mut ports: Vec<(u16, String)> = ports.into_iter().collect();
-    match ports.len() {
-        1 => ports
-            .pop()
-            .map_or(Found::None, |(port, place)| Found::One(port, place)),
+    let numbers: BTreeSet<u16> = ports.keys().map(|port| port.number()).collect();
+    match ports.values().next() {
+        // One service may use several protocols.
+        Some(place) if numbers.len() == 1 => {
+            Found::One(ports.keys().copied().collect(), place.clone())
+        }
         _ => Found::Several(
             ports
                 .into_iter()
-                .map(|(port, place)| format!("{port} in {place}"))
+                .map(|(port, place)| format!("{} in {place}", port.number()))
                 .collect(),
         ),
     }
 }
 
-/// Whether a source may belong to that binary, and not to its tests.
-fn is_of(package: &Package, bin: &str, source: &Source) -> bool {
-    let path = package.directory().join(&source.path);
-    let others = package.binaries().filter(|target| target.name != bin);
-    let mut others = others.map(|target| match target.src_path.ends_with("main.rs") {
-        true => target
-            .src_path
-            .parent()
-            .unwrap_or(&target.src_path)
-            .to_path_buf(),
-        false => target.src_path.clone(),
-    });
-    let src = package.directory().join("src");
-    let is_other = others.any(|other| path == other || (other != src && path.starts_with(&other)));
-    let words = source.path.to_string_lossy().to_lowercase();
-    !is_other && !source.is_aside() && !ASIDE.iter().any(|word| words.contains(word))
+/// Adds the protocol, which a line such as `UdpSocket::bind("0.0.0.0:53")` names.
+fn with_protocol(port: u16, line: &str) -> Option<Port> {
+    match line.to_lowercase().contains("udp") {
+        true => format!("{port}/udp").parse().ok(),
+        false => Port::tcp(port),
+    }
+}
+
+/// What belongs to the other binaries of a package alone.
+struct Others {
+    /// Their main files, and the modules that they declare and this one does not.
+    files: BTreeSet<PathBuf>,
+    /// The directories of a `main.rs` where nothing of this binary or of the library begins.
+    directories: Vec<PathBuf>,
+}
+
+impl Others {
+    fn of(package: &Package, bin: &str, sources: &[Source]) -> Others {
+        let is_other = |target: &&Target| target.name != bin && target.is_binary();
+        let (others, own): (Vec<&Target>, Vec<&Target>) =
+            package.targets.iter().partition(is_other);
+        let is_shared = |target: &&Target| target.is_binary() || target.is_library();
+        let own = own.into_iter().filter(is_shared);
+        let own: Vec<PathBuf> = own.map(|target| package.main_file(target)).collect();
+        let others: Vec<PathBuf> = others.into_iter().map(|it| package.main_file(it)).collect();
+        let files = |roots: &[PathBuf]| -> BTreeSet<PathBuf> {
+            let files = roots.iter().flat_map(|root| modules::of(root, sources));
+            files.collect()
+        };
+        let mains = others.iter().filter(|file| file.ends_with("main.rs"));
+        let directories = mains.filter_map(|file| Some(file.parent()?.to_owned()));
+        Others {
+            directories: directories
+                .filter(|directory| !own.iter().any(|file| file.starts_with(directory)))
+                .filter(|directory| directory != Path::new("src"))
+                .collect(),
+            files: &files(&others) - &files(&own),
+        }
+    }
+
+    /// Whether a source may belong to this binary, and not to its tests.
+    fn leave(&self, source: &Source) -> bool {
+        let mut directories = self.directories.iter();
+        let is_other = self.files.contains(&source.path)
+            || directories.any(|directory| source.path.starts_with(directory));
+        let words = source.path.to_string_lossy().to_lowercase();
+        !is_other && !source.is_aside() && !ASIDE.iter().any(|word| words.contains(word))
+    }
 }
 
 /// Returns the lines of a source, with their numbers, without comments and tests.
@@ -125,6 +165,10 @@ fn skip_item<'t>(first: &'t str, lines: &mut impl Iterator<Item = (usize, &'t st
 
 fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
     let (_, line) = lines[index];
+    // A comparison asks for a port, and does not set it.
+    if line.contains("==") || line.contains("!=") {
+        return None;
+    }
     let around = |before: usize, after: usize| {
         let first = index.saturating_sub(before);
         let last = (index + after + 1).min(lines.len());
@@ -299,6 +343,8 @@ mod tests {
             "let p = var(\"REDIS_PORT\")\n    .ok()\n    .map(number)\n    .unwrap_or(6379);",
             "let port = 0;\nlet sockets = given\n    .unwrap_or(1);",
             "fn default_depth() -> u16 {\n    5000\n}",
+            "if server.listen.port() == ke_server.ntp_port.unwrap_or(123) {",
+            "if server.port()\n    != given.port.unwrap_or(123)\n{",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

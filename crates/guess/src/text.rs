@@ -8,10 +8,19 @@ use crateyard_spec::Port;
 use crate::image::Image;
 use crate::shipped::LeftOut;
 
+/// What a package's units see besides its own files.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Inputs {
+    /// Files and directories, relative to the package.
+    pub files: BTreeSet<String>,
+    /// Whether they see the revision.
+    pub revision: bool,
+}
+
 /// Returns the text of the whole file.
 pub(crate) fn images_toml(
     images: &[Image<'_>],
-    crates: &BTreeMap<String, BTreeSet<String>>,
+    crates: &BTreeMap<String, Inputs>,
     left_out: &[LeftOut],
 ) -> String {
     let mut text = "# The images. Every field: \
@@ -36,14 +45,15 @@ pub(crate) fn images_toml(
             let _ = writeln!(text, "labels = {{ \"{label}\" = {} }}", string(vendor));
         }
     }
-    for (name, files) in crates {
-        let files: Vec<String> = files.iter().map(|file| string(file)).collect();
-        let _ = write!(
-            text,
-            "\n[crates.{}]\nfiles = [{}]\n",
-            key(name),
-            files.join(", ")
-        );
+    for (name, inputs) in crates {
+        let _ = writeln!(text, "\n[crates.{}]", key(name));
+        let files: Vec<String> = inputs.files.iter().map(|file| string(file)).collect();
+        if !files.is_empty() {
+            let _ = writeln!(text, "files = [{}]", files.join(", "));
+        }
+        if inputs.revision {
+            text += "revision = true\n";
+        }
     }
     if !left_out.is_empty() {
         text += "\n# No images for:\n";

@@ -284,6 +284,44 @@ fn ports_are_the_programs_own() {
     );
 }
 
+/// Each program has its own port, also if they share a package.
+#[test]
+fn programs_of_a_package_keep_their_ports_apart() {
+    let workspace = Workspace::new("w", &[VIRTUAL]).program("crates/shop", "");
+    let write = |path: &str, text: &str| workspace.write(&format!("crates/shop/{path}"), text);
+    let listen = |address: &str| format!("fn main() {{ let at = \"{address}\"; }}\n");
+    write("src/main.rs", "mod serve;\nmod both;\nfn main() {}\n");
+    write("src/serve.rs", &listen("0.0.0.0:8080"));
+    write("src/both.rs", "");
+    write(
+        "src/bin/cli.rs",
+        "#[path = \"../both.rs\"]\nmod both;\nfn main() {}\n",
+    );
+    write("src/bin/names/main.rs", "mod udp;\nfn main() {}\n");
+    write(
+        "src/bin/names/udp.rs",
+        "fn f() { UdpSocket::bind(\"0.0.0.0:53\"); }\n",
+    );
+    write(
+        "src/bin/names/tcp.rs",
+        "fn f() { TcpListener::bind(\"0.0.0.0:53\"); }\n",
+    );
+    let text = workspace.guess().text;
+    assert_holds(
+        &text,
+        &[
+            "binaries = [\"shop/cli\"]\n\n",
+            "binaries = [\"shop/names\"]\nports = [53, \"53/udp\"]\n",
+            "binaries = [\"shop\"]\nports = [8080]\n",
+        ],
+    );
+    // What both declare counts for both, and so does the library.
+    write("src/serve.rs", "");
+    write("src/both.rs", &listen("0.0.0.0:8081"));
+    let text = workspace.guess().text;
+    assert_eq!(text.matches("ports = [8081]").count(), 2, "{text}");
+}
+
 #[test]
 fn an_image_takes_the_charts_of_its_name() {
     let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 0.1.0\n");
@@ -393,6 +431,112 @@ fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
     );
 }
 
+/// Cargo compiles nothing again after an edit of a document, and neither should a build.
+#[test]
+fn links_to_documents_are_declared_only_if_the_code_reads_them() {
+    let files = [
+        VIRTUAL,
+        ("LICENSE", ""),
+        ("README.md", ""),
+        ("NEWS.md", ""),
+        ("CHANGELOG.md", ""),
+        ("docs/guide.txt", ""),
+        ("data/numbers.txt", ""),
+        ("fixtures/a.txt", ""),
+    ];
+    let workspace = Workspace::new("w", &files)
+        .program("crates/one", "")
+        .program("crates/two", "");
+    for (link, target) in [
+        ("LICENSE-MIT", "../../LICENSE"),
+        ("README.md", "../../README.md"),
+        ("news", "../../NEWS.md"),
+        ("CHANGELOG.md", "../../CHANGELOG.md"),
+        ("docs", "../../docs"),
+        ("data", "../../data"),
+        ("tests/data", "../../../fixtures"),
+    ] {
+        for package in ["crates/one", "crates/two"] {
+            let link = workspace.root().join(package).join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(target, link).unwrap();
+        }
+    }
+    let main = "#![doc = include_str!(\"../README.md\")]\nconst G: &str = \
+                include_str!(\"../docs/guide.txt\");\n";
+    workspace.write("crates/two/src/main.rs", &format!("{main}{MAIN}"));
+    let text = workspace.guess().text;
+    let two = "[\"../../README.md\", \"../../data\", \"../../docs/guide.txt\", \"README.md\"]";
+    assert_holds(
+        &text,
+        &[
+            "[crates.one]\nfiles = [\"../../data\"]\n",
+            &format!("[crates.two]\nfiles = {two}\n"),
+        ],
+    );
+}
+
+/// The program would silently differ: a build script may count the files of a directory.
+#[test]
+fn a_build_script_of_any_name_is_searched_with_its_modules() {
+    let files = [VIRTUAL, ("config/a.toml", ""), ("other/a.toml", "")];
+    let workspace =
+        Workspace::new("w", &files).program("crates/one", "build = \"build/main.rs\"\n");
+    workspace.write("crates/one/build/main.rs", &format!("mod assets;\n{MAIN}"));
+    let assets = "fn all() { std::fs::read_dir(\"../../config\").unwrap(); }\n";
+    workspace.write("crates/one/build/assets.rs", assets);
+    // This file belongs to no target.
+    workspace.write("crates/one/build.rs", &assets.replace("config", "other"));
+    let guess = workspace.guess();
+    assert_holds(&guess.text, &["[crates.one]\nfiles = [\"../../config\"]\n"]);
+    let reason = "the package one sees ../../config, which its build/assets.rs names";
+    assert_holds(&guess.reasons.join("\n"), &[reason]);
+}
+
+/// Many build scripts go on without a revision, so that the program would silently differ.
+#[test]
+fn a_package_whose_build_asks_git_sees_the_revision() {
+    let with = |name: &str, more: &str| {
+        format!("[build-dependencies]\n{name} = {{ version = \"1\", {more} }}\n")
+    };
+    let off = with("vergen-gitcl", "optional = true");
+    let on = format!("{off}[features]\ndefault = [\"vergen-gitcl\"]\n");
+    let workspace = Workspace::new("w", &[VIRTUAL])
+        .program("crates/calls", "")
+        .program("crates/guarded", "")
+        .program("crates/tags", "")
+        .program("crates/cl", &with("vergen-gitcl", ""))
+        .program("crates/cl-by-default", &on)
+        .program("crates/cl-off", &off)
+        .program("crates/old-cl", &with("vergen", "features = [\"gitcl\"]"))
+        .program("crates/gix", &with("vergen-gix", ""))
+        .program("crates/macro", "[dependencies]\ngit-version = \"0.3\"\n");
+    let script = "fn main() { let it = Command::new(\"git\").args([\"rev-parse\", \
+                  \"--short\", \"HEAD\"]).output().ok(); }\n";
+    workspace.write("crates/calls/build.rs", script);
+    let guard = "fn f() { if !root.join(\".git\").exists() { return; } }\n";
+    workspace.write("crates/guarded/build.rs", &format!("{guard}{script}"));
+    let tags = "fn main() { run(\"git describe --tags\"); }\n";
+    workspace.write("crates/tags/build.rs", tags);
+    let main = "const V: &str = git_version!(fallback = \"unknown\");\n";
+    workspace.write("crates/macro/src/main.rs", &format!("{main}{MAIN}"));
+    let Guess { text, reasons, .. } = workspace.guess();
+    for name in ["calls", "cl", "cl-by-default", "macro", "old-cl"] {
+        assert_holds(&text, &[&format!("[crates.{name}]\nrevision = true\n")]);
+    }
+    assert_eq!(text.matches("revision").count(), 5, "{text}");
+    assert_holds(
+        &reasons.join("\n"),
+        &[
+            "the package calls sees the revision, because its build.rs calls git",
+            "the package guarded sees no revision, because a build has no .git: its build.rs looks \
+             for it",
+            "the package gix sees no revision, because a build has no .git: its build script reads \
+             it by vergen-gix",
+        ],
+    );
+}
+
 /// Units do not see documents, files of tests, and in the root what belongs to the repository.
 #[test]
 fn files_that_units_do_not_see_by_themselves_are_declared() {
@@ -435,6 +579,13 @@ fn people_mean_the_program_named_like_the_repository() {
         .program("crates/a", "")
         .program("crates/z", "default-run = \"z\"\n");
     assert_eq!(run.guess().main.as_deref(), Some("z"));
+
+    let dockerfile = "FROM debian\nCOPY target/release/a-ctl target/release/z-daemon \
+                      /usr/local/bin/\nCMD [\"/usr/local/bin/z-daemon\"]\n";
+    let started = Workspace::new("w", &[VIRTUAL, ("Dockerfile", dockerfile)])
+        .program("crates/a-ctl", "")
+        .program("crates/z-daemon", "");
+    assert_eq!(started.guess().main.as_deref(), Some("z-daemon"));
 
     let serving = Workspace::new("w", &[VIRTUAL])
         .program("crates/a", "")

@@ -21,6 +21,12 @@ const NEEDED: [(&str, &str); 4] = [
     ("Cargo.toml", "cargo init"),
 ];
 
+/// The identifiers of an empty file, by SHA-1 and by SHA-256.
+const EMPTY: [&str; 2] = [
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+];
+
 /// A repository's own configuration can name programs that `git status` runs. These options turn
 /// them off. The last one also makes git refuse a directory that holds the files of a `.git`
 /// itself: any clone can have one, with a configuration that names filters.
@@ -95,6 +101,17 @@ impl GitRepository {
     pub fn tracks(&self, name: &str) -> bool {
         let known = self.git(&["ls-files", "--", name]);
         known.is_none_or(|known| !known.trim().is_empty())
+    }
+
+    /// Whether a commit would hold the text of a file of the workspace. Nix makes git know a new
+    /// file by its name alone, so that the commit would leave it out. If git can't be asked, the
+    /// answer is yes.
+    pub fn holds(&self, name: &str) -> bool {
+        let Some(entry) = self.git(&["ls-files", "--stage", "--", name]) else {
+            return true;
+        };
+        let id = entry.split(' ').nth(1).unwrap_or_default();
+        !id.is_empty() && !EMPTY.contains(&id)
     }
 
     /// Returns the tracked files at or below a path of the workspace, also of a repository that
@@ -307,6 +324,20 @@ mod tests {
         check(&workspace).unwrap();
         let repository = GitRepository::of(&workspace).unwrap();
         assert_eq!(repository.untracked(), [".gitignore", "src/main.rs"]);
+    }
+
+    /// Nix adds a new flake.lock so. `git commit` leaves it out, and `git stash` fails.
+    #[test]
+    fn a_file_whose_name_alone_is_added_is_not_held() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("flake.lock"), "{}").unwrap();
+        git_in(place.path(), &["init", "--quiet"]);
+        let repository = GitRepository::of(place.path()).unwrap();
+        assert!(!repository.holds("flake.lock"));
+        git_in(place.path(), &["add", "--intent-to-add", "flake.lock"]);
+        assert!(repository.tracks("flake.lock") && !repository.holds("flake.lock"));
+        git_in(place.path(), &["add", "flake.lock"]);
+        assert!(repository.holds("flake.lock"));
     }
 
     /// A directory of a clone may hold the files of a `.git`. In it, git takes their configuration

@@ -24,6 +24,7 @@ const CRATEYARD: &str = "github:crateyard/crateyard";
 const MALFORMED: &str = "cannot read the output of `cargo metadata`";
 
 const FLAKE: &str = "flake.nix";
+const FLAKE_LOCK: &str = "flake.lock";
 const IMAGES: &str = "images.toml";
 const CARGO_LOCK: &str = "Cargo.lock";
 const DEBIAN_LOCK: &str = "debian.lock";
@@ -157,8 +158,16 @@ impl Workspace<'_> {
             return Ok(true);
         }
         let context = || format!("cannot read {}", path.display());
-        if flake_file::is_complete(&fs::read_to_string(&path).with_context(context)?) {
+        let text = fs::read_to_string(&path).with_context(context)?;
+        if flake_file::is_complete(&text) {
             print_line(format!("kept  {FLAKE}, which already has images"))?;
+            let url = &self.args.crateyard;
+            if url != CRATEYARD && !text.contains(&format!("\"{url}\"")) {
+                print_line(format!(
+                    "      --crateyard changes no {FLAKE} that is there: to take Crateyard from \
+                     {url}, set inputs.crateyard.url = \"{url}\"; in it"
+                ))?;
+            }
             return Ok(true);
         }
         print_line(format!(
@@ -272,6 +281,8 @@ impl Workspace<'_> {
             print_line(format!("  {}", nix::LOCK_COMMAND))?;
         }
         print_line("  assemble fetch")?;
+        // Nix writes the lock, and makes git know no more than its name.
+        self.print_git_add(&[FLAKE_LOCK])?;
         let images: Vec<&String> = description.images.keys().collect();
         // An existing images.toml may have other images.
         let main = self
@@ -290,7 +301,7 @@ impl Workspace<'_> {
         let Some(repository) = &self.repository else {
             return Ok(());
         };
-        let untracked = files.iter().filter(|name| !repository.tracks(name));
+        let untracked = files.iter().filter(|name| !repository.holds(name));
         let (ignored, others): (Vec<&str>, Vec<&str>) =
             untracked.partition(|name| repository.ignoring_line(name).is_some());
         for (option, files) in [("", others), (" --force", ignored)] {

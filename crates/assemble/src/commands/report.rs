@@ -6,7 +6,7 @@ use crateyard_flake::driven;
 use crateyard_nix::Store;
 use crateyard_oci::Layout;
 use crateyard_report::page::{self, Image, Layer};
-use crateyard_terminal::{note, write_to};
+use crateyard_terminal::{note, print_line, write_to};
 use crateyard_workspace::state::State;
 use std::path::PathBuf;
 
@@ -50,7 +50,11 @@ pub fn run(args: Args) -> Result<()> {
     for image in &record.images {
         images.extend(layers(image, args.store.as_deref())?);
     }
-    write_to(&args.out, &page::of_build(&record, &images))
+    write_to(&args.out, &page::of_build(&record, &images))?;
+    match args.out.as_os_str() == "-" {
+        true => Ok(()),
+        false => print_line(format!("wrote {}", args.out.display())),
+    }
 }
 
 /// Returns the layers of an image, by platform. A deleted image has none.

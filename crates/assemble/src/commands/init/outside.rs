@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Cargo's configuration files.
 /// <https://doc.rust-lang.org/cargo/reference/config.html#hierarchical-structure>
-const CONFIGURATIONS: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
+pub(super) const CONFIGURATIONS: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
 
 /// Checks that all members and their path dependencies are in the workspace's directory. `metadata`
 /// is the output of `cargo metadata --no-deps`.
