@@ -38,6 +38,8 @@ pub struct Remote {
 /// Documents that the search left out, because there are too many or they are too large.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
+    /// The list of the documents, for people.
+    pub list: &'static str,
     /// The number of documents that the search looked at.
     pub looked: usize,
     /// The number of all documents.
@@ -46,10 +48,14 @@ pub struct LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LeftOut { looked, total } = self;
+        let LeftOut {
+            list,
+            looked,
+            total,
+        } = self;
         write!(
             f,
-            "the list of referrers names {total} documents; {looked} were looked into"
+            "{list} names {total} documents; {looked} were looked into"
         )
     }
 }
@@ -175,7 +181,11 @@ impl Remote {
             }
             match unreachable {
                 Some(error) => Err(error),
-                None => Ok((looked < total).then_some(LeftOut { looked, total })),
+                None => Ok((looked < total).then_some(LeftOut {
+                    list: "the list of referrers",
+                    looked,
+                    total,
+                })),
             }
         })
     }

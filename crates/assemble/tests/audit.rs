@@ -1,6 +1,7 @@
 //! Tests `assemble audit` on layouts and in a registry, with advisories in their published forms.
 #![allow(missing_docs)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,8 +67,13 @@ impl Place {
 
     /// Makes an image whose program is linked from version 1.4.2 of the crate `leaf`.
     fn image(&self, name: &str) -> String {
-        let layer = self.path(&format!("{name}.layer"));
-        let file = json!({"kind": "text", "to": "/usr/bin/app", "text": name, "mode": "0755"});
+        self.image_at(name, name)
+    }
+
+    /// Makes an image like [`Place::image`] in a directory.
+    fn image_at(&self, directory: &str, name: &str) -> String {
+        let layer = self.path(&format!("{directory}.layer"));
+        let file = json!({"kind": "text", "to": "/usr/bin/app", "text": directory, "mode": "0755"});
         let spec = json!({"version": 1, "comment": "app", "sources": [file]});
         crateyard_image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
         let leaf = json!({
@@ -90,7 +96,7 @@ impl Place {
                     "units": ["leaf", "app"]}],
             },
         });
-        let out = self.path(name);
+        let out = self.path(directory);
         crateyard_image::layout::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
         out.to_str().unwrap().to_owned()
     }
@@ -309,6 +315,27 @@ fn advisories_are_fetched_once_for_each_version_and_kept() {
         code == 1 && noted.contains("anyone on the network could change the data"),
         "{noted}"
     );
+}
+
+#[test]
+fn images_of_one_name_have_a_vex_document_each() {
+    let place = Place::new();
+    let [one, two] = ["one", "two"].map(|directory| place.image_at(directory, "app"));
+    let (code, ..) = place.audit(&one, &[&two, &one, "--vex", "vex"]);
+    assert_eq!(code, 1);
+    let files = fs::read_dir(place.path("vex")).unwrap();
+    let products = files.map(|file| {
+        let file = file.unwrap().path();
+        let document: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let product = &document["statements"][0]["products"][0]["@id"];
+        let product = product.as_str().unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let digest = name.strip_prefix("app-linux-amd64-").unwrap();
+        let digest = digest.strip_suffix(".openvex.json").unwrap();
+        assert!(product.contains(digest), "{name} is about {product}");
+        product.to_owned()
+    });
+    assert_eq!(products.collect::<BTreeSet<String>>().len(), 2);
 }
 
 #[test]

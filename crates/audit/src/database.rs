@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
 
-use crateyard_oci::tar::{self, Kind};
-use flate2::read::GzDecoder;
+use crateyard_oci::tar::{self, Entry, Kind};
+use flate2::read::MultiGzDecoder;
 
 use crate::advisory::Advisory;
 use crate::{Error, Result};
@@ -106,14 +106,16 @@ impl Database {
                 continue;
             }
             for package in list(&below)?.into_iter().filter(|it| it.is_dir()) {
-                // A pipe would never end.
-                let advisories = list(&package)?.into_iter();
-                files.extend(advisories.filter(|it| is_advisory(it) && it.is_file()));
+                files.extend(list(&package)?.into_iter().filter(|it| is_advisory(it)));
             }
         }
         let mut account = Account::default();
         for file in files {
             let name = file.display().to_string();
+            // A pipe would never end, and a link may lead to nothing.
+            if !file.is_file() {
+                return Err(not_plain(&name));
+            }
             let opened = File::open(&file).map_err(Error::read(&file))?;
             let text = account.read(&name, opened)?;
             self.add(&name, &text)?;
@@ -123,22 +125,91 @@ impl Database {
 
     fn read_archive(&mut self, path: &Path) -> Result<()> {
         let file = File::open(path).map_err(Error::read(path))?;
-        let mut reader = tar::Reader::new(GzDecoder::new(file).take(MAX_BYTES));
+        let mut reader = tar::Reader::new(Capped::new(MultiGzDecoder::new(file)));
         let mut account = Account::default();
-        let damaged = |error: tar::TarError| {
+        let damaged = |problem: String| {
             let problem =
-                format!("it is not a .tar.gz: {error}\n  try: a directory, or another copy");
+                format!("it is not a .tar.gz: {problem}\n  try: a directory, or another copy");
             Error::form(path.display().to_string(), problem)
         };
-        while let Some(entry) = reader.next_entry().map_err(damaged)? {
+        while let Some(entry) = reader
+            .next_entry()
+            .map_err(|error| damaged(error.to_string()))?
+        {
             let name = String::from_utf8_lossy(&entry.path).into_owned();
-            let is_wanted = entry.kind == Kind::File && is_advisory(Path::new(&name));
-            if is_wanted && collection(&name).is_some() {
+            if hides_advisories(&name, &entry) {
+                return Err(not_plain(&name));
+            }
+            let is_file = entry.kind == Kind::File;
+            if is_file && is_advisory(Path::new(&name)) && collection(&name).is_some() {
                 let text = account.read(&name, &mut reader)?;
                 self.add(&name, &text)?;
             }
         }
-        Ok(())
+        ended(reader).map_err(damaged)
+    }
+}
+
+/// Whether an entry of an archive stands for advisories without having their text: one with an
+/// advisory's name that is no plain file, or a link in the place of a directory of advisories.
+fn hides_advisories(name: &str, entry: &Entry) -> bool {
+    let is_link = matches!(entry.kind, Kind::Symlink | Kind::HardLink);
+    let is_plain = entry.kind == Kind::File && !entry.sparse;
+    match collection(name).is_some() && is_advisory(Path::new(name)) {
+        true => !is_plain && entry.kind != Kind::Directory,
+        false => is_link && parts(name).take(2).any(|part| is_collection(&part)),
+    }
+}
+
+/// Checks that an archive has its end mark and nothing behind it but zeroes. A part of an archive
+/// would otherwise pass for a smaller database. Reading on compares gzip's checksum, too.
+fn ended(reader: tar::Reader<impl Read>) -> Result<(), String> {
+    if !reader.has_end_mark() {
+        return Err("it ends without the mark of its end, so a part may be missing".to_owned());
+    }
+    let mut rest = reader.into_inner();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match rest.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) if buffer[..read].iter().all(|&byte| byte == 0) => {}
+            Ok(_) => return Err("it goes on after the mark of its end".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+fn not_plain(name: &str) -> Error {
+    let problem = "it is not a plain file, so its advisory can't be read\n  \
+                   try: a checkout or an archive in which each advisory is a file";
+    Error::form(name, problem)
+}
+
+/// Passes on at most [`MAX_BYTES`], and fails if there are more.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R> Capped<R> {
+    fn new(inner: R) -> Capped<R> {
+        Capped {
+            inner,
+            left: MAX_BYTES,
+        }
+    }
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            let problem = format!("it has more than {MAX_BYTES} bytes when uncompressed");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        };
+        self.left = left;
+        Ok(read)
     }
 }
 
@@ -172,8 +243,20 @@ impl Account {
 
 /// Returns `crates` for `…/crates/NAME/ID.md`.
 fn collection(file: &str) -> Option<&str> {
-    let mut parts = file.rsplit('/').skip(2);
-    parts.next().filter(|name| [CRATES, RUST].contains(name))
+    parts(file).nth(2).filter(is_collection)
+}
+
+/// Returns the names in a path, the last one first.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    let parts = Path::new(path).components().rev();
+    parts.filter_map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    })
+}
+
+fn is_collection(name: &&str) -> bool {
+    [CRATES, RUST].contains(name)
 }
 
 fn is_advisory(path: &Path) -> bool {

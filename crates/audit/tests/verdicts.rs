@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crateyard_attestation::{PROVENANCE, SBOM, provenance::Statement};
@@ -13,6 +15,7 @@ use crateyard_audit::subject::Subject;
 use crateyard_audit::tracker::Tracker;
 use crateyard_audit::{Kind, Status, vex};
 use crateyard_oci::Layout;
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -506,4 +509,86 @@ fn a_database_is_a_checkout_or_an_archive_of_one() {
     let empty = tempfile::tempdir().unwrap();
     let error = Database::read(empty.path()).unwrap_err().to_string();
     assert!(error.contains("it has no advisories"), "{error}");
+}
+
+/// Packs `advisory-db` of a directory, with tar's options before its name.
+fn pack(directory: &Path, options: &[&str]) -> Vec<u8> {
+    let output = std::process::Command::new("tar")
+        .args(["-c", "--sort=name", "-C"])
+        .arg(directory)
+        .args(options)
+        .arg("advisory-db")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Makes a copy with an advisory about each of two crates, and returns what reads an archive.
+fn two_crates(directory: &Path) -> impl Fn(&[u8]) -> Result<usize, String> {
+    let versions = "[versions]\npatched = []";
+    let advisories = [
+        ("RUSTSEC-2099-0001", "aaa", versions),
+        ("RUSTSEC-2099-0002", "leaf", versions),
+    ];
+    database(directory, &advisories);
+    let archive = directory.join("main.tar.gz");
+    move |bytes| {
+        fs::write(&archive, bytes).unwrap();
+        let read = Database::read(&archive).map_err(|error| error.to_string())?;
+        Ok(read.all().count())
+    }
+}
+
+#[test]
+fn all_parts_of_an_archive_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = two_crates(directory.path());
+    let tar = pack(directory.path(), &[]);
+    let needle = b"advisory-db/crates/leaf/\0";
+    let middle = tar.windows(needle.len()).position(|it| it == needle);
+    let (first, second) = tar.split_at(middle.unwrap());
+    assert_eq!(count(&[gzip(first), gzip(second)].concat()), Ok(2));
+
+    let error = count(&gzip(first)).unwrap_err();
+    assert!(error.contains("a part may be missing"), "{error}");
+    let error = count(&gzip(&[&tar[..], second].concat())).unwrap_err();
+    assert!(error.contains("it goes on after the mark"), "{error}");
+    let mut damaged = gzip(&tar);
+    let checksum = damaged.len() - 8;
+    damaged[checksum] ^= 1;
+    count(&damaged).unwrap_err();
+}
+
+#[test]
+fn an_advisory_that_is_no_plain_file_ends_the_audit() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = two_crates(directory.path());
+    let root = directory.path().join("advisory-db");
+    let file = root.join("crates/leaf/RUSTSEC-2099-0002.md");
+
+    fs::hard_link(&file, root.join("another-name")).unwrap();
+    let error = count(&gzip(&pack(directory.path(), &[]))).unwrap_err();
+    assert!(error.contains("it is not a plain file"), "{error}");
+
+    fs::rename(&file, root.join("text")).unwrap();
+    symlink("../../text", &file).unwrap();
+    assert_eq!(Database::read(&root).unwrap().all().count(), 2);
+    count(&gzip(&pack(directory.path(), &[]))).unwrap_err();
+    fs::remove_file(root.join("text")).unwrap();
+    Database::read(&root).unwrap_err();
+
+    fs::rename(root.join("crates/leaf"), root.join("elsewhere")).unwrap();
+    symlink("../elsewhere", root.join("crates/leaf")).unwrap();
+    let error = count(&gzip(&pack(directory.path(), &[]))).unwrap_err();
+    assert!(
+        error.contains("crates/leaf: it is not a plain file"),
+        "{error}"
+    );
 }

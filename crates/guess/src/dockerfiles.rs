@@ -24,6 +24,11 @@ const OTHERS: [&str; 8] = [
 /// The file that `assemble dockerfile` generates.
 const OURS: &str = "Dockerfile.images";
 
+/// The limits on words with variables, in bytes: for one word, and for all of a Dockerfile. Words
+/// beyond them stay as they are.
+const MAX_WORD: usize = 4096;
+const MAX_REPLACED: usize = 1 << 20;
+
 /// A Dockerfile.
 #[derive(Debug)]
 pub(crate) struct Dockerfile {
@@ -138,12 +143,12 @@ fn is_other(path: &str) -> bool {
 /// Reads the stages and the names in the instructions.
 fn read(path: String, text: &str) -> Dockerfile {
     let mut capabilities = Capabilities::new();
-    let mut variables = BTreeMap::new();
+    let mut variables = Variables::default();
     let mut stages: Vec<Stage> = Vec::new();
     let mut stage = Stage::default();
     for instruction in instructions(text) {
         setcap::read(&instruction, &mut capabilities);
-        let words = words(&instruction, &variables);
+        let words = variables.words(&instruction);
         let Some((kind, arguments)) = words.split_first() else {
             continue;
         };
@@ -152,7 +157,7 @@ fn read(path: String, text: &str) -> Dockerfile {
                 let next = begun(arguments, stages.iter().chain([&stage]));
                 stages.push(std::mem::replace(&mut stage, next));
             }
-            "ARG" | "ENV" => set(&mut variables, arguments),
+            "ARG" | "ENV" => variables.set(arguments),
             "EXPOSE" => {
                 let ports = arguments.iter().filter_map(|it| it.parse::<Port>().ok());
                 stage.ports.extend(ports);
@@ -211,44 +216,71 @@ fn instructions(text: &str) -> Vec<String> {
     all
 }
 
-fn words(instruction: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
-    let separators = |c: char| c.is_whitespace() || "\"'[],;&|()".contains(c);
-    let words = instruction
-        .split(separators)
-        .filter(|word| !word.is_empty());
-    words.map(|word| replaced(word, variables)).collect()
+/// The variables of a Dockerfile.
+#[derive(Default)]
+struct Variables {
+    values: BTreeMap<String, String>,
+    /// The bytes of all words that had variables in them.
+    replaced: usize,
 }
 
-/// Replaces the variables in a word: `${PORT}`, `${PORT:-80}`, `$PORT`.
-fn replaced(word: &str, variables: &BTreeMap<String, String>) -> String {
-    let Some((before, rest)) = word.split_once('$') else {
-        return word.to_owned();
-    };
-    let (name, default, after) = match rest.strip_prefix('{').and_then(|it| it.split_once('}')) {
-        Some((inside, after)) => {
-            let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
-            (name, default, after)
+impl Variables {
+    /// Splits an instruction into words, and replaces the variables in them.
+    fn words(&mut self, instruction: &str) -> Vec<String> {
+        let separators = |c: char| c.is_whitespace() || "\"'[],;&|()".contains(c);
+        let words = instruction
+            .split(separators)
+            .filter(|word| !word.is_empty());
+        words
+            .map(|word| self.replaced(word).unwrap_or_else(|| word.to_owned()))
+            .collect()
+    }
+
+    /// Replaces the variables in a word: `${PORT}`, `${PORT:-80}`, `$PORT`. Returns `None` for a
+    /// word that has none, or that is beyond the limits: variables can double each other.
+    fn replaced(&mut self, word: &str) -> Option<String> {
+        let fits = |text: &str| text.len() <= MAX_WORD;
+        if !word.contains('$') || !fits(word) || self.replaced > MAX_REPLACED {
+            return None;
         }
-        None => {
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-            let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
-            (name, "", after)
+        let (mut text, mut rest) = (String::new(), word);
+        while let Some((before, variable)) = rest.split_once('$') {
+            let (name, default, after) = named_first(variable);
+            text.push_str(before);
+            text.push_str(self.values.get(name).map_or(default, String::as_str));
+            if !fits(&text) {
+                return None;
+            }
+            rest = after;
         }
-    };
-    let value = variables.get(name).map_or(default, String::as_str);
-    format!("{before}{value}{}", replaced(after, variables))
+        text.push_str(rest);
+        self.replaced += text.len();
+        Some(text).filter(|text| fits(text))
+    }
+
+    /// Sets variables from `NAME=VALUE …` or `NAME VALUE`.
+    fn set(&mut self, arguments: &[String]) {
+        if let [name, value] = arguments {
+            if !name.contains('=') && !value.contains('=') {
+                self.values.insert(name.clone(), value.clone());
+            }
+        }
+        for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
+            self.values.insert(name.to_owned(), value.to_owned());
+        }
+    }
 }
 
-/// Sets variables from `NAME=VALUE …` or `NAME VALUE`.
-fn set(variables: &mut BTreeMap<String, String>, arguments: &[String]) {
-    if let [name, value] = arguments {
-        if !name.contains('=') && !value.contains('=') {
-            variables.insert(name.clone(), value.clone());
-        }
+/// Splits the text behind a `$`: the variable's name, its default, and what follows.
+fn named_first(text: &str) -> (&str, &str, &str) {
+    let braced = text.strip_prefix('{').and_then(|it| it.split_once('}'));
+    if let Some((inside, after)) = braced {
+        let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
+        return (name, default, after);
     }
-    for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
-        variables.insert(name.to_owned(), value.to_owned());
-    }
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let (name, after) = text.split_at(end.unwrap_or(text.len()));
+    (name, "", after)
 }
 
 /// Finds the programs and packages in commands and paths: `--bin NAME`, `--package NAME`,
@@ -315,6 +347,23 @@ mod tests {
         assert_eq!(ports(&file, "job"), ["82/tcp"]);
         let starts = |bin| file.stage_of(bin).unwrap().starts(bin);
         assert!(starts("api") && starts("shop") && starts("job"));
+    }
+
+    #[test]
+    fn variables_stay_small() {
+        let doubled = "FROM rust\nARG A=a\n".to_owned() + &"ARG A=$A$A\n".repeat(64);
+        read("Dockerfile".to_owned(), &(doubled + "EXPOSE 80\n"));
+        let mut one = Variables::default();
+        one.set(&["A".to_owned(), "a".repeat(MAX_WORD / 2)]);
+        assert_eq!(one.words("$A${A}")[0].len(), MAX_WORD);
+        assert_eq!(one.words("$A$A$A $A$A/ x"), ["$A$A$A", "$A$A/", "x"]);
+
+        let many = one.words(&"$A ".repeat(100_000));
+        let bytes: usize = many.iter().map(String::len).sum();
+        assert!(bytes < 2 * MAX_REPLACED, "{bytes}");
+        // A word of many variables takes no stack.
+        let long = "$X".repeat(1_000_000);
+        assert_eq!(Variables::default().words(&long), [long]);
     }
 
     #[test]

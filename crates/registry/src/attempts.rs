@@ -10,12 +10,18 @@ use crate::retry::Retry;
 use crate::transport::{Transport, is_write};
 use crate::wire::Trouble;
 
+/// The least number of bytes after which earlier failures are forgotten. With fewer, a server could
+/// end each answer after one byte and keep a transfer going for days.
+pub(crate) const LEAST_PROGRESS: u64 = 64 * 1024;
+
 /// Counts the failures of one piece of work, and waits between attempts.
 pub(crate) struct Attempts<'a> {
     transport: &'a Transport,
     retry: &'a Retry,
     reference: &'a str,
     failed: u32,
+    /// The offset at which earlier failures were forgotten.
+    reached: u64,
 }
 
 impl<'a> Attempts<'a> {
@@ -29,6 +35,7 @@ impl<'a> Attempts<'a> {
             retry,
             reference,
             failed: 0,
+            reached: 0,
         }
     }
 
@@ -78,9 +85,13 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
-    /// Forgets earlier failures, because the work has made progress.
-    pub(crate) fn succeed(&mut self) {
-        self.failed = 0;
+    /// Forgets earlier failures if a transfer has come to an offset that is far enough behind all
+    /// earlier ones. Bytes that are sent again are no progress.
+    pub(crate) fn reach(&mut self, offset: u64) {
+        if offset >= self.reached.saturating_add(LEAST_PROGRESS) {
+            self.reached = offset;
+            self.failed = 0;
+        }
     }
 
     /// Returns the error for a failure that is not retried.

@@ -1,6 +1,7 @@
 //! One repository. Each request of the distribution specification is a method.
 
 mod blobs;
+mod links;
 mod manifests;
 mod referrers;
 mod uploads;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crateyard_oci::{Digest, Limits, Reference, TagOrDigest};
-use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
 use crate::error::{Error, Failure, Kind};
@@ -32,7 +33,7 @@ struct Small {
     /// The digest in the header `Docker-Content-Digest`.
     announced: Option<String>,
     media_type: Option<String>,
-    /// The `Link` to a next page.
+    /// The headers `Link`, which may name a next page.
     link: Option<String>,
     bytes: Bytes,
 }
@@ -181,7 +182,7 @@ impl Repository {
                 announced: header(CONTENT_DIGEST),
                 media_type: media_type
                     .map(|text| text.split(';').next().unwrap_or_default().trim().to_owned()),
-                link: header("link"),
+                link: links(&reply),
                 bytes: Bytes::new(),
             };
             match reply
@@ -246,6 +247,14 @@ impl Call {
             Target::Url(url) => describe(&self.method, url),
         }
     }
+}
+
+/// Returns all headers `Link` of an answer as one.
+fn links(reply: &Reply) -> Option<String> {
+    let all = reply.headers().get_all(LINK).iter();
+    let all = all.map(|link| String::from_utf8_lossy(link.as_bytes()));
+    let links = all.collect::<Vec<_>>().join(", ");
+    (!links.is_empty()).then_some(links)
 }
 
 /// Makes a header value. The callers' text has no control characters by construction.

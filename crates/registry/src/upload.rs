@@ -10,6 +10,7 @@ use crateyard_oci::{Digest, Stored};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
+use crate::attempts::LEAST_PROGRESS;
 use crate::body::Part;
 use crate::error::Error;
 use crate::learned::{Begun, Learned};
@@ -72,7 +73,7 @@ impl Upload<'_> {
         };
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
-        let mut furthest = uploaded.resumed;
+        attempts.reach(uploaded.resumed);
         loop {
             let offset = session.as_ref().map_or(0, |session| session.offset);
             self.tell(Event::Blob {
@@ -84,12 +85,7 @@ impl Upload<'_> {
             let Err(setback) = self.attempt(&mut session).await else {
                 break;
             };
-            // Only new bytes are progress. An upload that was lost and begun again has made none.
-            let reached = session.as_ref().map_or(0, |session| session.offset);
-            if reached > furthest {
-                furthest = reached;
-                attempts.succeed();
-            }
+            attempts.reach(session.as_ref().map_or(0, |session| session.offset));
             match setback {
                 Setback::Interrupted(trouble) => {
                     attempts.pause(trouble).await?;
@@ -232,9 +228,9 @@ impl Upload<'_> {
             return Err(Setback::Lost(Trouble::transient(&reply.request, detail)));
         }
         session.offset = if reached <= 1 { 0 } else { reached };
-        if session.offset <= begin {
+        if session.offset < end && session.offset < begin.saturating_add(LEAST_PROGRESS) {
             let detail = format!(
-                "the registry took nothing of a chunk and is still at byte {}",
+                "the registry took almost nothing of a chunk and is at byte {}",
                 session.offset
             );
             return Err(Setback::Interrupted(Trouble::transient(

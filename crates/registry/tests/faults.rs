@@ -619,6 +619,25 @@ fn a_pull_resumes_and_verifies() {
 }
 
 #[test]
+fn a_pull_that_gets_a_byte_at_a_time_is_given_up() {
+    need!("short answers", "docker-registry");
+    let scene = Scene::new();
+    let (report, _) = scene.push_well();
+    let target = scene.proxy.reference(&format!("app@{}", report.digest));
+    let directory = tempfile::tempdir().unwrap();
+    let mut left = 100;
+    scene.proxy.rule(move |head| {
+        let is_cut = head.path().contains("/blobs/") && left > 0;
+        left -= i32::from(is_cut);
+        is_cut.then_some(Fault::CutAnswer { after: 1 })
+    });
+    let (client, options) = (scene.home.client(), pull::Options::default());
+    let error = run(pull::pull(&client, &target, directory.path(), &options)).unwrap_err();
+    assert_eq!(error.exit_code(), 7, "{error}");
+    assert!(error.to_string().contains("gave up after"), "{error}");
+}
+
+#[test]
 fn an_upload_that_is_lost_again_and_again_is_given_up() {
     need!("lost uploads", "docker-registry");
     let scene = Scene::new();

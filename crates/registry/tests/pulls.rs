@@ -345,6 +345,43 @@ fn sizes_that_no_number_holds_are_no_panic() {
     assert!(!path.join("index.json").exists());
 }
 
+#[test]
+fn the_index_of_a_layout_keeps_what_it_says_and_a_malformed_one_is_refused() {
+    let layout = Layout::with_image(7, &[1000]);
+    let (blobs, root) = contents(&layout);
+    let registry = Scripted::start(move |seen| serve(&blobs, &root, seen));
+    let directory = tempfile::tempdir().unwrap();
+    let index = directory.path().join("index.json");
+    std::fs::write(directory.path().join("oci-layout"), "{}").unwrap();
+    let pull = || {
+        let client = Home::new().client();
+        let reference = registry.reference("app:v1");
+        let options = pull::Options::default();
+        run(pull::pull(&client, &reference, directory.path(), &options))
+    };
+    for malformed in ["[]", "{}", "{\"manifests\":{}}", "{\"manifests\":\"\"}"] {
+        std::fs::write(&index, malformed).unwrap();
+        let error = pull().unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        assert!(error.to_string().contains("not an image index"), "{error}");
+        assert_eq!(std::fs::read_to_string(&index).unwrap(), malformed);
+        assert!(!directory.path().join("blobs").exists());
+    }
+    for manifests in ["null", "[{\"digest\":\"x\"}]"] {
+        let text = format!(
+            "{{\"manifests\":{manifests},\"annotations\":{{\"a\":\"b\"}},\"artifactType\":\"c/d\"}}"
+        );
+        std::fs::write(&index, text).unwrap();
+        pull().unwrap();
+        let read: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+        assert_eq!(read["annotations"]["a"], "b");
+        assert_eq!(read["artifactType"], "c/d");
+        let images = read["manifests"].as_array().unwrap().len();
+        assert_eq!(images, if manifests == "null" { 1 } else { 2 });
+    }
+}
+
 /// Registries need not hold some layers, such as those of Windows.
 #[test]
 fn a_foreign_layer_is_fetched_or_named() {

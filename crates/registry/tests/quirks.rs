@@ -275,20 +275,23 @@ fn lists_of_referrers_have_pages() {
             "digest": Digest::of(number.to_string().as_bytes()),
         })
     };
+    let page = |entries: &[serde_json::Value]| {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": crateyard_oci::media_type::INDEX,
+            "manifests": entries,
+        });
+        Answer::new(200)
+            .header("Content-Type", crateyard_oci::media_type::INDEX)
+            .body(index.to_string())
+    };
     for is_endless in [false, true] {
         let registry = Scripted::start(move |seen| {
-            let page = seen.path.rsplit_once("page=").map_or("0", |(_, page)| page);
-            let page: usize = page.parse().unwrap();
-            let index = json!({
-                "schemaVersion": 2, "mediaType": crateyard_oci::media_type::INDEX,
-                "manifests": [entry(page)],
-            });
+            let number = seen.path.rsplit_once("page=").map_or("0", |(_, page)| page);
+            let number: usize = number.parse().unwrap();
             let path = seen.path.split('?').next().unwrap();
-            let next = format!("<{path}?page={}>; rel=\"next\"", page + 1);
-            let answer = Answer::new(200)
-                .header("Content-Type", crateyard_oci::media_type::INDEX)
-                .body(index.to_string());
-            match is_endless || page < 4 {
+            let next = format!("<{path}?page={}>; rel=\"next\"", number + 1);
+            let answer = page(&[entry(number)]);
+            match is_endless || number < 4 {
                 true => answer.header("Link", next),
                 false => answer,
             }
@@ -301,6 +304,35 @@ fn lists_of_referrers_have_pages() {
             true => assert_eq!(listed.unwrap_err().exit_code(), 8),
         }
     }
+    // A list that breaks off is not a shorter one.
+    for status in [400, 404, 405, 501] {
+        let registry = Scripted::start(move |seen| match seen.path.contains("page=") {
+            true => Answer::new(status),
+            false => page(&[entry(0)]).header("Link", "</v2/app/referrers/x?page=1>; rel=next"),
+        });
+        let client = Home::new().client();
+        let repository = registry.repository(&client, "app");
+        let error = run(repository.referrers(&Digest::of(b""), false)).unwrap_err();
+        assert_eq!(error.exit_code(), 8, "{error}");
+        assert!(error.to_string().contains("page 2"), "{error}");
+    }
+    // Pages may name the previous one, too, in the same header or in another.
+    let registry = Scripted::start(move |seen| {
+        let link = |page: usize, to: &str| format!("</v2/app/referrers/x?page={page}>; rel={to}");
+        let both = [link(0, "\"prev start\""), link(2, "\"next\"")].join(", ");
+        match seen.path.rsplit_once("page=").map(|(_, page)| page) {
+            None | Some("0") => page(&[entry(0)]).header("Link", link(1, "next")),
+            Some("1") => page(&[entry(1)]).header("Link", both),
+            Some("2") => page(&[entry(2)])
+                .header("Link", link(1, "prev"))
+                .header("Link", link(3, "next")),
+            _ => page(&[entry(3)]).header("Link", link(2, "prev")),
+        }
+    });
+    let client = Home::new().client();
+    let repository = registry.repository(&client, "app");
+    let (listed, _) = run(repository.referrers(&Digest::of(b""), false)).unwrap();
+    assert_eq!(listed.len(), 4);
     // Registries without the referrers API say so in different ways.
     for status in [400, 404, 405, 501] {
         let registry = Scripted::start(move |seen| match seen.path.contains("/referrers/") {

@@ -4,7 +4,7 @@ mod data;
 mod planned;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -133,6 +133,14 @@ struct Target {
     published: Option<(Reference, Descriptor)>,
 }
 
+impl Target {
+    /// Returns the image's digest in hexadecimal form, or nothing for an image that is not built.
+    fn hex(&self) -> &str {
+        let digest = self.subject.digest.as_ref();
+        digest.map_or("", |digest| digest.hex())
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -164,7 +172,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         false => Vec::new(),
     };
     let mut reports = Vec::new();
-    for target in &targets {
+    let mut written = BTreeMap::new();
+    for (target, vex_name) in targets.iter().zip(vex_names(&targets)) {
         let data = Data {
             database: advisories.rustsec.as_ref(),
             tracker: advisories.debian.as_ref(),
@@ -174,7 +183,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         };
         let report = judge(&target.subject, &data);
         if let Some(document) = vex::Document::new(&target.subject, &report.findings, &time) {
-            publish(&args, target, &document)?;
+            publish(&args, target, &document, &vex_name, &mut written)?;
         }
         reports.push((&target.subject, report));
     }
@@ -182,9 +191,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Writes a document, attaches it, or does both, as the options say.
-fn publish(args: &Args, target: &Target, document: &vex::Document) -> Result<()> {
+fn publish(
+    args: &Args,
+    target: &Target,
+    document: &vex::Document,
+    name: &str,
+    written: &mut BTreeMap<String, String>,
+) -> Result<()> {
     if let Some(directory) = &args.vex {
-        write_vex(directory, &target.subject, document)?;
+        write_vex(directory, name, document, written)?;
     }
     if let (true, Some((reference, image))) = (args.attach, &target.published) {
         let artifact = attach::vex(image, serde_json::to_vec(document)?);
@@ -361,18 +376,59 @@ fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     Ok(Subject::new(digest, platform, &sbom, provenance.as_ref()))
 }
 
-fn write_vex(directory: &Path, subject: &Subject, document: &vex::Document) -> Result<()> {
+/// Writes a document below a directory. Fails if the same name has another one already in `written`:
+/// one of them would be lost.
+fn write_vex(
+    directory: &Path,
+    name: &str,
+    document: &vex::Document,
+    written: &mut BTreeMap<String, String>,
+) -> Result<()> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    let name = format!("{}-{}", subject.name, subject.platform);
+    let path = directory.join(name);
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    if written.get(name).is_some_and(|before| *before != text) {
+        bail!(
+            "{} would hold two documents: two images have one name and digest, and different bills \
+             of materials\n  try: audit one of them at a time",
+            path.display()
+        );
+    }
+    crateyard_terminal::write_to(&path, &text)?;
+    written.insert(name.to_owned(), text);
+    Ok(())
+}
+
+/// Returns the name of each image's OpenVEX document: the image's name and platform, and also the
+/// start of its digest if another image has both.
+fn vex_names(targets: &[Target]) -> Vec<String> {
+    let mut digests: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let stem = |it: &Target| plain_name(&format!("{}-{}", it.subject.name, it.subject.platform));
+    for target in targets {
+        digests
+            .entry(stem(target))
+            .or_default()
+            .insert(target.hex());
+    }
+    let name = |target: &Target| {
+        let mut name = stem(target);
+        if digests[&name].len() > 1 {
+            name = format!("{name}-{}", target.hex());
+        }
+        name + attach::VEX_SUFFIX
+    };
+    targets.iter().map(name).collect()
+}
+
+/// Returns a name for a file that every system and shell takes.
+fn plain_name(name: &str) -> String {
     let allowed = |c: char| match c.is_ascii_alphanumeric() || "._-".contains(c) {
         true => c,
         false => '-',
     };
     let name: String = name.chars().map(allowed).collect();
-    let path = directory.join(name.trim_start_matches('.').to_owned() + attach::VEX_SUFFIX);
-    let text = serde_json::to_string_pretty(document)? + "\n";
-    crateyard_terminal::write_to(&path, &text)
+    name.trim_start_matches('.').to_owned()
 }
 
 /// Returns the time of the audit: `SOURCE_DATE_EPOCH`, or else the clock's time.

@@ -80,6 +80,9 @@ pub fn run(args: Args) -> Result<()> {
         false => regular(&args.out)?,
     };
     let place = Place::find_current(&args.image, &args.place.workspace)?;
+    if let (Place::Path(source), false) = (&place, to_stdout) {
+        refuse_inside(&out, source)?;
+    }
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let references = match args.references.is_empty() {
         // Only docker's format needs full names. An OCI archive has the names in its index.
@@ -109,6 +112,29 @@ pub fn run(args: Args) -> Result<()> {
     print(&format!("{}  {}\n", args.out.display(), bytes(size)))
 }
 
+/// Refuses a file inside the layout that is read: it could take the place of the index or of a blob.
+fn refuse_inside(out: &Path, source: &Path) -> Result<()> {
+    if !source.is_dir() {
+        return Ok(());
+    }
+    let real = |path: &Path| {
+        let real = std::fs::canonicalize(path);
+        real.with_context(|| format!("cannot find {}", path.display()))
+    };
+    let directory = match out.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    if real(directory)?.starts_with(real(source)?) {
+        bail!(
+            "--out {}: it lies in the layout {}, which is read\n  try: a file outside of the layout",
+            out.display(),
+            source.display()
+        );
+    }
+    Ok(())
+}
+
 fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     archive::write(layout, selection, &mut out)?;
@@ -129,6 +155,26 @@ mod tests {
     use crateyard_terminal::write_to;
 
     use super::*;
+
+    #[test]
+    fn no_file_of_the_layout_that_is_read_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir_all(at("layout/blobs/sha256")).unwrap();
+        fs::write(at("a.tar"), "").unwrap();
+        symlink("layout/blobs", at("link")).unwrap();
+        for out in [
+            "layout/index.json",
+            "layout/blobs/sha256/00",
+            "link/sha256/00",
+        ] {
+            let error = refuse_inside(&at(out), &at("layout")).unwrap_err();
+            assert!(error.to_string().contains("lies in the layout"), "{error}");
+            refuse_inside(&at(out), &at("a.tar")).unwrap();
+        }
+        refuse_inside(&at("layout.tar"), &at("layout")).unwrap();
+        refuse_inside(Path::new("layout.tar"), &at("layout")).unwrap();
+    }
 
     #[test]
     fn a_file_takes_the_place_of_a_regular_file_alone() {

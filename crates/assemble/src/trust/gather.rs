@@ -89,7 +89,7 @@ pub fn gather(
     gathered: &mut Gathered,
     is_enough: impl Fn(&Gathered) -> bool,
 ) -> Result<()> {
-    for signature in tag::read(remote, subject)? {
+    let left_out = tag::search(remote, subject, |signature| {
         let verified = signature.and_then(|signature| {
             let digest = subject.as_str();
             let key = |key: &PublicKey| signature.verify(key, digest).map(|()| None);
@@ -102,7 +102,9 @@ pub fn gather(
         let statement = || crateyard_signing::image_statement(subject.as_str());
         let name = "a signature under the tag";
         gathered.add(policy, subject, name, verified, statement);
-    }
+        is_enough(gathered)
+    })?;
+    gathered.leave_out(left_out);
     if is_enough(gathered) {
         return Ok(());
     }
@@ -120,10 +122,7 @@ pub fn gather(
         gathered.add(policy, subject, name, verified, Value::default);
         is_enough(gathered)
     })?;
-    if let Some(left_out) = left_out {
-        gathered.unusable.push(left_out.to_string());
-        gathered.left_out.get_or_insert(left_out);
-    }
+    gathered.leave_out(left_out);
     Ok(())
 }
 
@@ -164,6 +163,14 @@ fn kind_of(statement: &Value) -> Value {
 }
 
 impl Gathered {
+    /// Notes that a search left documents out, before all that it read, so that people see it.
+    fn leave_out(&mut self, left_out: Option<LeftOut>) {
+        if let Some(left_out) = left_out {
+            self.unusable.insert(0, left_out.to_string());
+            self.left_out.get_or_insert(left_out);
+        }
+    }
+
     fn add(
         &mut self,
         policy: &Policy,

@@ -310,6 +310,7 @@ mod tests {
         let (ann, rule) = key("ann");
         let all = Gathered {
             left_out: Some(LeftOut {
+                list: "the list of referrers",
                 looked: 2000,
                 total: 2001,
             }),

@@ -170,6 +170,69 @@ fn a_token_may_come_from_a_file() {
     world.accepts(&target, &by(IDENTITY, ISSUER, "root.json"));
 }
 
+/// Describes a document as a signature.
+fn stranger(payload: &[u8]) -> Descriptor {
+    Descriptor::of(crateyard_signing::Simple::MEDIA_TYPE, payload)
+}
+
+/// Puts layers under the tag for an image's signatures, and sends the documents of some.
+fn put_under_the_tag(image: &Reference, layers: Vec<Descriptor>, payloads: &[Vec<u8>]) {
+    let client = Client::new(Options::new(Environment::default()));
+    crateyard_registry::run(async {
+        let repository = client.repository(image).unwrap();
+        let digest = repository.resolve(&image.version()).await.unwrap();
+        let tag = crateyard_signing::Simple::tag(digest.unwrap().digest.as_str());
+        let config = Descriptor::of(media_type::CONFIG, b"{}");
+        let manifest = Manifest::new(config, layers);
+        let blobs = std::iter::once(b"{}".to_vec()).chain(payloads.iter().cloned());
+        let manifest = crateyard_oci::to_bytes(&manifest).unwrap().into();
+        let source = Source::manifest(manifest, blobs.map(Into::into));
+        let tag = image.without_version().with_tag(&tag).unwrap();
+        let options = push::Options::default();
+        let pushed = push::push(&client, source, &tag, &options).await;
+        pushed.unwrap();
+    });
+}
+
+#[test]
+fn signatures_of_strangers_keep_nobody_from_signing() {
+    need!("strange signatures", "docker-registry");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    let target = reference.to_string();
+    let key = ["--public-key", "key.pub"];
+    let sign = ["sign", &target, "--sign-key", "key", "--sign-as", "tag"];
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target]);
+
+    // The repository has a document of another size.
+    let mut layer = stranger(b"strange");
+    put_under_the_tag(&reference, vec![layer.clone()], &[b"strange".to_vec()]);
+    layer.size += 1;
+    put_under_the_tag(&reference, vec![layer], &[]);
+    world.place.assemble(&sign);
+    world.accepts(&target, &key);
+}
+
+#[test]
+fn too_many_signatures_under_the_tag_are_not_silent() {
+    need!("many signatures", "docker-registry");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    let target = reference.to_string();
+    let key = ["--public-key", "key.pub"];
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target]);
+    let sign = ["sign", &target, "--sign-key", "key", "--sign-as", "tag"];
+    let large = vec![b'x'; 100_000];
+    put_under_the_tag(&reference, vec![stranger(&large); 2_000], &[large]);
+    world.place.assemble(&sign);
+    let reason = "passed over: the tag for signatures names 2001 documents; 2000 were looked into";
+    world.refuses(&target, &key, reason);
+}
+
 #[test]
 fn what_strangers_put_under_the_tag_neither_helps_nor_harms() {
     need!("strange tags", "docker-registry");
@@ -183,31 +246,9 @@ fn what_strangers_put_under_the_tag_neither_helps_nor_harms() {
         "--sign-key",
         "key",
     ]);
-    let client = Client::new(Options::new(Environment::default()));
-    crateyard_registry::run(async {
-        let repository = client.repository(&reference).unwrap();
-        let image = repository.manifest(&reference.version()).await.unwrap();
-        let digest = image.unwrap().digest;
-        let strange = |size: usize| {
-            let payload = vec![b'x'; size];
-            (
-                Descriptor::of(crateyard_signing::Simple::MEDIA_TYPE, &payload),
-                payload,
-            )
-        };
-        let [(small, one), (large, other)] = [strange(10), strange(100_000)];
-        let config = Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}");
-        let manifest = Manifest::new(config, vec![small, large]);
-        let blobs = [b"{}".to_vec().into(), one.into(), other.into()];
-        let source = Source::manifest(crateyard_oci::to_bytes(&manifest).unwrap().into(), blobs);
-        let tag = reference
-            .without_version()
-            .with_tag(&crateyard_signing::Simple::tag(digest.as_str()));
-        let options = push::Options::default();
-        push::push(&client, source, &tag.unwrap(), &options)
-            .await
-            .unwrap();
-    });
+    let payloads = [10, 100_000].map(|size| vec![b'x'; size]);
+    let layers = payloads.iter().map(|payload| stranger(payload));
+    put_under_the_tag(&reference, layers.collect(), &payloads);
     let target = reference.to_string();
     let said = world.accepts(&target, &["--public-key", "key.pub"]);
     assert!(

@@ -1,5 +1,6 @@
 //! Checks what images refer to: sets, users, platforms, other images.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::{RESERVED, missing_set};
@@ -167,11 +168,11 @@ pub(super) fn check_bundled(description: &Description, image: &Image, problems: 
 
 /// Reports every image that holds itself, directly or through others, once for each cycle.
 pub(super) fn check_cycles(description: &Description, problems: &mut Vec<Problem>) {
-    for start in description.images.keys() {
+    for start in endless(description) {
         if let Some((way, span)) = cycle(description, start) {
             // Each image of a cycle finds it; the first by name reports it.
-            if way.iter().min() == Some(start) {
-                let told: Vec<&str> = way.iter().chain([start]).map(String::as_str).collect();
+            if way.iter().min() == Some(&start) {
+                let told: Vec<&str> = way.iter().chain([&start]).map(|it| it.as_str()).collect();
                 let message = format!(
                     "the image `{start}` would hold itself: {}",
                     told.join(" → ")
@@ -187,36 +188,139 @@ pub(super) fn check_cycles(description: &Description, problems: &mut Vec<Problem
     }
 }
 
-/// Returns the shortest way from `start` back to itself, and the place of its first entry.
-fn cycle(description: &Description, start: &String) -> Option<(Vec<String>, Range<usize>)> {
-    let bundled = |name: &String| {
-        let image = description.images.get(name);
-        image
-            .into_iter()
-            .flat_map(|image| image.fields.images.iter().flatten())
-    };
-    let mut ways: Vec<(Vec<String>, Option<Range<usize>>)> = vec![(vec![start.clone()], None)];
-    let mut seen = vec![];
-    while !ways.is_empty() {
-        let mut longer = Vec::new();
-        for (way, first) in ways {
-            let last = way.last()?;
-            for entry in bundled(last) {
-                let first = first.clone().unwrap_or_else(|| entry.image.span());
-                let name = entry.image.get_ref();
-                if name == start {
-                    return Some((way, first));
-                }
-                if !seen.contains(name) {
-                    seen.push(name.clone());
-                    longer.push((
-                        [way.as_slice(), std::slice::from_ref(name)].concat(),
-                        Some(first),
-                    ));
-                }
+/// Who holds whom.
+type Held<'d> = BTreeMap<&'d String, Vec<&'d String>>;
+
+/// Returns the images that may be in a cycle. A long chain takes no longer than its images one by
+/// one.
+fn endless(description: &Description) -> Vec<&String> {
+    let names = description.images.keys();
+    let all: Held = names
+        .map(|name| {
+            let held = bundled(description, name).map(|entry| entry.image.get_ref());
+            let known = held.filter(|held| description.images.contains_key(*held));
+            (name, known.collect())
+        })
+        .collect();
+    // An image in a cycle holds another one, and another one holds it.
+    let holding = without_ends(all);
+    let held = without_ends(reversed(&holding));
+    held.into_keys().collect()
+}
+
+/// Drops the images that hold no other image, again and again.
+fn without_ends(mut all: Held) -> Held {
+    let mut holders = reversed(&all);
+    let mut left: BTreeMap<&String, usize> =
+        all.iter().map(|(name, held)| (*name, held.len())).collect();
+    let ends = left.iter().filter(|(_, count)| **count == 0);
+    let mut ends: Vec<&String> = ends.map(|(name, _)| *name).collect();
+    while let Some(end) = ends.pop() {
+        left.remove(end);
+        for holder in holders.remove(end).into_iter().flatten() {
+            let count = left.entry(holder).or_default();
+            *count -= 1;
+            if *count == 0 {
+                ends.push(holder);
             }
         }
-        ways = longer;
+    }
+    all.retain(|name, _| left.contains_key(name));
+    for held in all.values_mut() {
+        held.retain(|name| left.contains_key(name));
+    }
+    all
+}
+
+/// Returns by whom each image is held.
+fn reversed<'d>(all: &Held<'d>) -> Held<'d> {
+    let mut holders: Held = all.keys().map(|name| (*name, Vec::new())).collect();
+    for (holder, held) in all {
+        for name in held {
+            holders.entry(name).or_default().push(holder);
+        }
+    }
+    holders
+}
+
+/// Returns the shortest way from `start` back to itself, and the place of its first entry.
+fn cycle<'d>(
+    description: &'d Description,
+    start: &'d String,
+) -> Option<(Vec<&'d String>, Range<usize>)> {
+    // Who holds an image, and where it says so.
+    let mut found: BTreeMap<&String, (&String, Range<usize>)> = BTreeMap::new();
+    let mut pending = VecDeque::from([start]);
+    while let Some(holder) = pending.pop_front() {
+        for entry in bundled(description, holder) {
+            let (name, span) = (entry.image.get_ref(), entry.image.span());
+            if name == start {
+                return Some(back(start, holder, span, &found));
+            }
+            if !found.contains_key(name) {
+                found.insert(name, (holder, span));
+                pending.push_back(name);
+            }
+        }
     }
     None
+}
+
+/// Returns the way from `start` to `last`, and the place of its first entry. `span` is the place
+/// where `last` holds `start`.
+fn back<'d>(
+    start: &'d String,
+    last: &'d String,
+    span: Range<usize>,
+    found: &BTreeMap<&'d String, (&'d String, Range<usize>)>,
+) -> (Vec<&'d String>, Range<usize>) {
+    let (mut way, mut first) = (vec![last], span);
+    let mut name = last;
+    while name != start {
+        let (holder, span) = &found[name];
+        (name, first) = (holder, span.clone());
+        way.push(name);
+    }
+    way.reverse();
+    (way, first)
+}
+
+/// Returns the entries `images` of an image.
+fn bundled<'d>(description: &'d Description, name: &str) -> impl Iterator<Item = &'d Bundled> {
+    let image = description.images.get(name).into_iter();
+    image.flat_map(|image| image.fields.images.iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_long_chain_of_images_is_searched_once() {
+        let last = 3_000;
+        let image = |number: usize, held: usize| {
+            format!(
+                "[images.i{number}]\nbinaries = [\"a\"]\nimages = [{{ image = \"i{held}\", path = \
+                 \"/x\" }}]\n"
+            )
+        };
+        let chain: String = (1..=last).map(|number| image(number, number - 1)).collect();
+        let text = |first: String| format!("version = 1\n{first}{chain}");
+        let begin = Instant::now();
+        let sound = text("[images.i0]\nbinaries = [\"a\"]\n".to_owned());
+        Description::parse(&sound, "images.toml").unwrap();
+        // To copy the way from each image to each one that it leads to took minutes.
+        assert!(begin.elapsed() < Duration::from_secs(60));
+
+        // Many images that lead to a cycle are not in it.
+        let problems = Description::parse(&text(image(0, 2)), "images.toml").unwrap_err();
+        let told = problems.to_string();
+        assert_eq!(problems.iter().count(), 1, "{told}");
+        assert!(
+            told.contains("the image `i0` would hold itself: i0 → i2 → i1 → i0"),
+            "{told}"
+        );
+    }
 }

@@ -87,9 +87,9 @@ impl Pull<'_> {
         let digest = &descriptor.digest;
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
+        attempts.reach(partial.length);
         let mut received = 0;
         while partial.length < descriptor.size {
-            let before = partial.length;
             let event = Event::Blob {
                 digest,
                 offset: partial.length,
@@ -124,9 +124,7 @@ impl Pull<'_> {
                     Err(cause) => break cause,
                 }
             };
-            if partial.length > before {
-                attempts.succeed();
-            }
+            attempts.reach(partial.length);
             attempts
                 .pause(Trouble::transient(download.request(), cause))
                 .await?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crateyard_disk::unnamed::{self, Unnamed, remove_abandoned, tidy};
 use crateyard_oci::{Descriptor, Digest, Document, annotation::REF_NAME, media_type};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 
@@ -43,9 +43,12 @@ impl Destination {
                 });
             }
         }
-        Ok(Destination {
+        let destination = Destination {
             path: path.to_owned(),
-        })
+        };
+        // Refuses a malformed one before anything is fetched.
+        destination.index()?;
+        Ok(destination)
     }
 
     /// Creates the directory. Called only once the image is known to exist, so that a wrong name
@@ -162,8 +165,11 @@ impl Destination {
             let path = self.blob_path(&blob.digest);
             std::fs::symlink_metadata(&path).map_err(Error::io("find", path))?;
         }
-        let path = self.path.join("index.json");
-        let mut images = self.listed(&path)?;
+        let mut index = self.index()?;
+        let mut images = match index.remove("manifests") {
+            Some(Value::Array(images)) => images,
+            _ => Vec::new(),
+        };
         let is_replaced = |image: &Value| {
             let own_name = image["annotations"][REF_NAME].as_str();
             own_name == name
@@ -181,15 +187,17 @@ impl Destination {
             &self.path.join("oci-layout"),
             br#"{"imageLayoutVersion":"1.0.0"}"#,
         )?;
-        let index =
-            json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": images });
-        self.write(&path, index.to_string().as_bytes())
+        index.insert("schemaVersion".to_owned(), 2.into());
+        index.insert("mediaType".to_owned(), media_type::INDEX.into());
+        index.insert("manifests".to_owned(), images.into());
+        let index = Value::Object(index);
+        self.write(&self.index_path(), index.to_string().as_bytes())
     }
 
     /// Removes `blobs` if the layout's index names no image.
     pub(super) fn discard(&self, blobs: &[Descriptor]) {
         let Ok(_lock) = self.lock() else { return };
-        if self.path.join("index.json").exists() {
+        if self.index_path().exists() {
             return;
         }
         for blob in blobs {
@@ -207,26 +215,36 @@ impl Destination {
         }
     }
 
-    fn listed(&self, path: &Path) -> Result<Vec<Value>, Error> {
-        let is_file = std::fs::symlink_metadata(path).map(|it| it.is_file());
-        if is_file.is_ok_and(|is_file| !is_file) {
-            return Err(Error::Source {
-                place: path.display().to_string(),
-                reason: "not a regular file".to_owned(),
-                remedy: "name a new directory".to_owned(),
-            });
-        }
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("read", path)(error)),
-        };
-        let index: Value = serde_json::from_slice(&bytes).map_err(|error| Error::Source {
+    fn index_path(&self) -> PathBuf {
+        self.path.join("index.json")
+    }
+
+    /// Returns the layout's index, or a new one without images. An existing one may have fields
+    /// that nothing here knows.
+    fn index(&self) -> Result<Map<String, Value>, Error> {
+        let path = self.index_path();
+        let refused = |reason: String| Error::Source {
             place: path.display().to_string(),
-            reason: format!("not JSON: {error}"),
+            reason,
             remedy: "name a new directory".to_owned(),
-        })?;
-        Ok(index["manifests"].as_array().cloned().unwrap_or_default())
+        };
+        let is_file = std::fs::symlink_metadata(&path).map(|it| it.is_file());
+        if is_file.is_ok_and(|is_file| !is_file) {
+            return Err(refused("not a regular file".to_owned()));
+        }
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let index: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| refused(format!("not JSON: {error}")))?;
+        match index {
+            Value::Object(index) if is_list(index.get("manifests")) => Ok(index),
+            _ => Err(refused(
+                "not an image index: it is no object with a list \"manifests\"".to_owned(),
+            )),
+        }
     }
 
     /// Writes a small file of the layout, whole or not at all.
@@ -238,4 +256,9 @@ impl Destination {
         };
         write().map_err(Error::io("write", path))
     }
+}
+
+/// Whether a value is a list. Some tools write null for an empty one.
+fn is_list(value: Option<&Value>) -> bool {
+    value.is_some_and(|value| value.is_array() || value.is_null())
 }

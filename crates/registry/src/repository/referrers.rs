@@ -4,7 +4,7 @@ use bytes::Bytes;
 use crateyard_oci::{Budget, Descriptor, Digest, Document, TagOrDigest, media_type};
 use reqwest::{Method, StatusCode};
 
-use super::{Put, Repository, Small};
+use super::{Put, Repository, Small, links};
 use crate::error::{Error, Kind};
 use crate::transport::Target;
 
@@ -60,9 +60,15 @@ impl Repository {
         ];
         let budget = Budget::default();
         let mut listed = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let Ok(page) = self.get_small_unless(&call, &absent).await? else {
-                return Ok(None);
+        for number in 0..MAX_PAGES {
+            let page = match self.get_small_unless(&call, &absent).await? {
+                Ok(page) => page,
+                Err(_) if number == 0 => return Ok(None),
+                // Without the rest of the list, signatures and objections would be missed.
+                Err(status) => {
+                    let detail = format!("{status} for page {} of the list", number + 1);
+                    return Err(self.contradiction_of(call.describe(), detail));
+                }
             };
             budget.document(&call.describe(), page.bytes.len() as u64, 0)?;
             budget.values(&call.describe(), &page.bytes)?;
@@ -89,15 +95,12 @@ impl Repository {
         let Some(link) = &page.link else {
             return Ok(None);
         };
-        let target = link
-            .split_once('<')
-            .and_then(|(_, rest)| rest.split_once('>'));
-        let Some((target, _)) = target.filter(|(_, rest)| rest.contains("next")) else {
+        let wrong = |reason| self.contradiction_of(page.request.clone(), reason);
+        let Some(target) = links::next(link).map_err(wrong)? else {
             return Ok(None);
         };
         let url = self.transport.resolve(&page.url, target);
-        let url = url.map_err(|reason| self.contradiction_of(page.request.clone(), reason))?;
-        Ok(Some(Target::Url(url)))
+        Ok(Some(Target::Url(url.map_err(wrong)?)))
     }
 
     /// Adds `referrers` to the list that clients maintain under a tag, for registries without the
