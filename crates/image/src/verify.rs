@@ -172,8 +172,8 @@ impl<'a> Check<'a> {
         self.report.add(Severity::Warning, subject, problem);
     }
 
-    /// Compares `manifest.json` with the index: an engine that reads the other one must get the same
-    /// images under the same names.
+    /// Compares `manifest.json` with the index: an engine that reads the other one must get the
+    /// same images under the same names.
     fn docker_entries(&mut self, layout: &Layout) {
         const SUBJECT: &str = "manifest.json";
         match unlike_index(layout) {

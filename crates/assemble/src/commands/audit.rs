@@ -376,8 +376,8 @@ fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     Ok(Subject::new(digest, platform, &sbom, provenance.as_ref()))
 }
 
-/// Writes a document below a directory. Fails if the same name has another one already in `written`:
-/// one of them would be lost.
+/// Writes a document below a directory. Fails if the same name has another one already in
+/// `written`: one of them would be lost.
 fn write_vex(
     directory: &Path,
     name: &str,

@@ -112,7 +112,7 @@ pub fn run(args: Args) -> Result<()> {
     print(&format!("{}  {}\n", args.out.display(), bytes(size)))
 }
 
-/// Refuses a file inside the layout that is read: it could take the place of the index or of a blob.
+/// Refuses a file inside the layout that is read: it could take the place of the index or a blob.
 fn refuse_inside(out: &Path, source: &Path) -> Result<()> {
     if !source.is_dir() {
         return Ok(());
@@ -127,7 +127,7 @@ fn refuse_inside(out: &Path, source: &Path) -> Result<()> {
     };
     if real(directory)?.starts_with(real(source)?) {
         bail!(
-            "--out {}: it lies in the layout {}, which is read\n  try: a file outside of the layout",
+            "--out {}: it lies in the layout {}, which is read\n  try: a file outside of it",
             out.display(),
             source.display()
         );
