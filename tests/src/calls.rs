@@ -69,7 +69,18 @@ fn own_programs() -> Result<()> {
         let said = duct::cmd!(&program).read()?;
         ensure!(said == says, "{image} says {said:?}, not {says:?}");
     }
+    documented(root)?;
     planned(root)
+}
+
+/// Cargo documents programs of one name only in different calls.
+fn documented(root: &Path) -> Result<()> {
+    for name in ["orders", "stock"] {
+        let pages = nix::build(&attribute(root, &format!("checks.{name}.doc")))?;
+        let count = fs::read_dir(&pages)?.count();
+        ensure!(count == 1, "{name} has {count} units of documentation");
+    }
+    Ok(())
 }
 
 /// `assemble plan` shows the units of all calls of Cargo together.
