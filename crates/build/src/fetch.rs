@@ -243,8 +243,8 @@ fn toolchain_lock(lock: &Path) -> Option<PathBuf> {
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
         note!(
-            "nothing is fetched for Crateyard's own programs: the flake does not list their inputs \
-             ({error:#})"
+            "nothing is fetched for Crateyard's own programs, because the flake did not list their \
+             inputs: {error:#}"
         );
         None
     })
