@@ -251,6 +251,14 @@ fn directories(path: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_lock_that_does_not_match_is_told() {
+        let cause = "cannot update the lock file /w/Cargo.lock because --locked was passed to \
+                     prevent this";
+        assert!(cure(cause).contains("try: cargo update --workspace"));
+        assert_eq!(cure("failed to download `itoa v1.0.15`"), "");
+    }
+
     /// Cargo still reads the locks that it wrote before 2020.
     #[test]
     fn a_lock_of_version_1_has_checksums_in_its_metadata() {
