@@ -74,7 +74,7 @@ fn declared_for_a_crate() -> Result<()> {
     let (before, after) = (image("one", "1")?, image("two", "2")?);
     let said = duct::cmd!(assemble(), "explain", &after, "--against", &before).read()?;
     for change in [
-        "variables and revision of crates: 1 change\n  ~  itoa.environment.NOTE  one -> two\n",
+        "variables and revision of crates: 1 change\n  ~  itoa.environment.NOTE  one -> two",
         "source files: 1 change\n  ~  data.txt  ",
     ] {
         ensure!(said.contains(change), "{change:?} is not in {said}");
