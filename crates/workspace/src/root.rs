@@ -8,8 +8,13 @@ use anyhow::anyhow;
 /// The name of the description, which is in the workspace's root.
 pub(crate) const DESCRIPTION: &str = "images.toml";
 
-/// Returns the workspace around a directory that is none itself.
+/// Returns the workspace around a directory that is none itself. An empty path is the current
+/// directory.
 pub fn above(directory: &Path) -> Option<PathBuf> {
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
     if directory.join(DESCRIPTION).is_file() {
         return None;
     }
@@ -44,6 +49,11 @@ pub fn missing(directory: &Path, name: &str, command: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_path_is_the_current_directory() {
+        assert_eq!(above(Path::new("")), above(Path::new(".")));
+    }
 
     #[test]
     fn the_workspace_above_is_found() {
