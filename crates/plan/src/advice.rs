@@ -107,8 +107,8 @@ Either upgrade rustc or select compatible dependency versions with
 error: no matching package named `itoa` found
 location searched: directory source `/cargo/registry` (which is replacing registry `crates-io`)
 required by package `app v0.1.0 (/workspace)`
-As a reminder, you're using offline mode (--offline) which can sometimes cause surprising resolution \
-failures, if this error is too confusing you may wish to retry without `--offline`.
+As a reminder, you're using offline mode (--offline) which can sometimes cause surprising \
+resolution failures, if this error is too confusing you may wish to retry without `--offline`.
 ";
         let locked = "\
 error: cannot update the lock file /workspace/Cargo.lock because --locked was passed to prevent this
@@ -117,7 +117,8 @@ help: to generate the lock file without accessing the network, remove the --lock
 ";
         // Cargo 1.85.
         let older = "\
-error: the lock file /workspace/Cargo.lock needs to be updated but --locked was passed to prevent this
+error: the lock file /workspace/Cargo.lock needs to be updated but --locked was passed to prevent \
+this
 ";
         let git = "\
 Caused by:
