@@ -317,6 +317,7 @@ let
           inherit (foundation) runner planner seed;
           image = foundation.imageProgram;
         };
+        inherit revision;
       };
     };
   platforms = builtins.mapAttrs (_: platformFor) targets;

@@ -1,12 +1,14 @@
 # The units of a plan. Each is a derivation that sees its own entry, its package's source, the
 # outputs of its dependencies, and the toolchain.
 #
-# Gives: { units, planned, program, linked, uses }
+# Gives: { units, planned, program, linked, uses, filesOf }
 #   units     maps keys to derivations
 #   planned   maps keys to entries of the plan (crates/plan: `Planned`)
 #   program   maps { package, bin } to the derivation that holds bin/NAME
 #   linked    maps { package, bin } to the names of the packages that it is linked from
 #   uses      maps keys to the keys of the libraries that the unit names itself (./uses.nix)
+#   filesOf   maps keys to the files of the workspace that the unit sees besides its source: a map
+#             of paths to contents
 {
   cell,
   # The program `unit`: a file.
@@ -148,7 +150,7 @@ let
       package.whole;
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (
-    filesOf planned ++ placedParts planned ++ programsOf planned
+    placedFiles planned ++ placedParts planned ++ programsOf planned
   );
   # The existing files among those that a unit's code reads (crates/plan/src/reads.rs).
   askedOf =
@@ -197,6 +199,8 @@ let
       name = "extra";
       path = root + "/${file}";
     };
+  # The files and directories of the workspace that a unit sees besides its source: maps paths to
+  # contents.
   filesOf =
     { package, unit, ... }@planned:
     let
@@ -221,9 +225,13 @@ let
         in
         above != "." && (all ? ${above} || isWithin above);
     in
-    map (file: "/workspace/${file}=${all.${file}}") (
-      builtins.filter (file: !(isWithin file)) (builtins.attrNames all)
-    );
+    builtins.removeAttrs all (builtins.filter isWithin (builtins.attrNames all));
+  placedFiles =
+    planned:
+    let
+      files = filesOf planned;
+    in
+    map (file: "/workspace/${file}=${files.${file}}") (builtins.attrNames files);
   # The files above a package where clippy looks for its settings.
   lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
     "clippy.toml"
@@ -347,6 +355,7 @@ in
   planned = data.units;
   inherit (data) programs;
   uses = import ./uses.nix { planned = data.units; };
+  filesOf = builtins.mapAttrs (_: filesOf) data.units;
   inherit keyOf;
   # Maps { package, bin } to the output of its unit, which holds bin/NAME.
   program = binary: units.${keyOf binary};

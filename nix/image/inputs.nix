@@ -29,6 +29,8 @@
   toolchainSets,
   # Maps the name of each program of Crateyard that helps to make images to its store path.
   tools,
+  # The revision that is built, for crates that get it: { commit, time, dirty }.
+  revision,
 }:
 let
   checksums = builtins.listToAttrs (
@@ -55,6 +57,7 @@ let
     planned = builtins.foldl' (all: call: all // builds.${call}.planned) { } calls;
     units = builtins.foldl' (all: call: all // builds.${call}.units) { } calls;
     uses = builtins.foldl' (all: call: all // builds.${call}.uses) { } calls;
+    filesOf = builtins.foldl' (all: call: all // builds.${call}.filesOf) { } calls;
   };
   # The settings of Cargo. All calls of an image have the same ones, except for features that single
   # binaries require.
@@ -172,19 +175,31 @@ let
           [ ]
       ) keys
     );
-  # Files that the workspace's crates see besides their sources.
-  extrasOf =
+  # Files that crates see besides their sources: what the description declares, and what their code
+  # reads.
+  extrasOf = keys: builtins.foldl' (all: key: all // build.filesOf.${key}) { } keys;
+  # The variables and the revision that the description gives to crates: nothing for the others.
+  declaredOf =
     keys:
-    builtins.concatMap (
-      key:
-      let
-        inherit (build.planned.${key}) package;
-      in
-      if package.origin.kind == "path" then
-        map stored ((description.crates.${package.name} or { }).files or [ ])
-      else
-        [ ]
-    ) keys;
+    let
+      names = import ../unique.nix (map (key: build.planned.${key}.package.name) keys);
+      inputsOf =
+        name:
+        let
+          crate = description.crates.${name} or { };
+          environment = crate.environment or { };
+        in
+        (if environment == { } then { } else { inherit environment; })
+        // (if crate.revision or false then { inherit revision; } else { });
+    in
+    import ../select.nix (inputs: inputs != { }) (
+      builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = inputsOf name;
+        }) names
+      )
+    );
   # Parts that crates are compiled with, including crates of a registry: { name, path, crate } each.
   partsOf =
     keys:
@@ -215,6 +230,9 @@ let
       crates = import ../unique.nix (map (use: use.crate) byCrates);
     }
     // (if npm ? ${name} then { npm = npm.${name}; } else { });
+  # The sources in a map of paths to contents.
+  placed =
+    contents: builtins.attrValues (builtins.mapAttrs (path: from: { inherit path from; }) contents);
   stored = path: {
     inherit path;
     from = builtins.path {
@@ -245,6 +263,7 @@ let
   ) (ofKind "program");
   keys = import ../unique.nix (builtins.concatMap (program: program.units) programs);
   packageSources = sourcesOf keys;
+  declared = declaredOf keys;
   parts =
     partsOf keys
     ++ map (source: {
@@ -274,7 +293,8 @@ in
       noDefaultFeatures
       ;
     target = settings.target or target;
-  };
+  }
+  // (if declared == { } then { } else { crates = declared; });
   tools = builtins.mapAttrs (
     _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
   ) tools;
@@ -296,10 +316,8 @@ in
   );
   inherit programs;
   sources =
-    builtins.attrValues (
-      builtins.mapAttrs (path: from: { inherit path from; }) packageSources
-    )
-    ++ extrasOf keys
+    placed packageSources
+    ++ placed (extrasOf keys)
     ++ map (part: {
       path = pathOf part;
       inherit (part) from;

@@ -69,7 +69,21 @@ fn own_programs() -> Result<()> {
         let said = duct::cmd!(&program).read()?;
         ensure!(said == says, "{image} says {said:?}, not {says:?}");
     }
+    documented(root)?;
     planned(root)
+}
+
+/// Cargo documents programs of one name only in different calls.
+fn documented(root: &Path) -> Result<()> {
+    for name in ["orders", "stock"] {
+        let pages = nix::build(&attribute(root, &format!("checks.{name}.doc")))?;
+        let unit = format!("{name}-0.1.0-bin-server-doc");
+        let found = fs::read_dir(&pages)?.filter_map(Result::ok);
+        let mut found = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let is_there = found.any(|entry| entry.starts_with(&unit));
+        ensure!(is_there, "{} has no {unit}", pages.display());
+    }
+    Ok(())
 }
 
 /// `assemble plan` shows the units of all calls of Cargo together.

@@ -2,16 +2,24 @@
 
 use crate::checkout::{Checkout, assemble};
 use crate::trial::trial;
+use crate::workspaces::{build, small};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 use std::fs;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![trial(
-        "explain::an_edited_file_and_an_edited_description_are_named".into(),
-        edited_file_and_description,
-    )]
+    vec![
+        trial(
+            "explain::an_edited_file_and_an_edited_description_are_named".into(),
+            edited_file_and_description,
+        ),
+        trial(
+            "explain::what_the_description_declares_for_a_crate_is_named".into(),
+            declared_for_a_crate,
+        ),
+    ]
 }
 
 fn edited_file_and_description() -> Result<()> {
@@ -46,5 +54,36 @@ fn edited_file_and_description() -> Result<()> {
         }
         ensure!(!said.contains("toolchain"), "{said}");
     }
+    Ok(())
+}
+
+/// A crate of a registry gets a variable, the revision and a file of the workspace.
+fn declared_for_a_crate() -> Result<()> {
+    let workspace = small("declared", "fn main() {}", "")?;
+    let description = workspace.path().join("images.toml");
+    let plain = fs::read_to_string(&description)?;
+    let image = |note: &str, data: &str| {
+        fs::write(workspace.path().join("data.txt"), data)?;
+        let declared = format!(
+            "\n[crates.itoa]\nenvironment = {{ NOTE = \"{note}\" }}\nrevision = true\nfiles = \
+             [\"data.txt\"]\n"
+        );
+        fs::write(&description, format!("{plain}{declared}"))?;
+        build(workspace.path(), "images.declared")
+    };
+    let (before, after) = (image("one", "1")?, image("two", "2")?);
+    let said = duct::cmd!(assemble(), "explain", &after, "--against", &before).read()?;
+    for change in [
+        "variables and revision of crates: 1 change\n  ~  itoa.environment.NOTE  one -> two",
+        "source files: 1 change\n  ~  data.txt  ",
+    ] {
+        ensure!(said.contains(change), "{change:?} is not in {said}");
+    }
+    let provenance = duct::cmd!(assemble(), "explain", &after, "--json").read()?;
+    let explained: Value = serde_json::from_str(&provenance)?;
+    let definition = &explained["provenance"]["predicate"]["buildDefinition"];
+    let crates = &definition["externalParameters"]["build"]["crates"];
+    let commit = &crates["itoa"]["revision"]["commit"];
+    ensure!(commit.is_string(), "{crates}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use crateyard_build::image_build::build_by_nix;
 use crateyard_disk::modified;
 use crateyard_flake::is_named;
 use crateyard_oci::{Budget, Layout, Platform, Reference};
-use crateyard_workspace::{described, state::State};
+use crateyard_workspace::{described, root, state::State};
 
 use crate::connection::ConnectionArgs;
 use crate::remote::Remote;
@@ -174,13 +174,25 @@ impl Place {
 /// suggestion.
 pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
     let names = match known.is_empty() {
-        true => format!("{} has no images.toml", workspace.display()),
+        true => described_nowhere(workspace),
         false => format!("images.toml describes {}", known.join(", ")),
     };
     format!(
         "{argument:?} is not an image: there is no such file or directory, and {names}\n  \
          try: the path of a layout or archive"
     )
+}
+
+/// Says that a directory describes no image, and which one above it may.
+fn described_nowhere(workspace: &Path) -> String {
+    let place = workspace.display();
+    match root::above(workspace) {
+        Some(root) => format!(
+            "{place} has no images.toml: the workspace is in {0} (--workspace {0})",
+            root.display()
+        ),
+        None => format!("{place} has no images.toml"),
+    }
 }
 
 /// Returns the path of an image's last build: the target of the newest link that `assemble build`
@@ -237,6 +249,18 @@ mod tests {
         for text in ["gateway", "./gateway:1", "/a:b", "out/layout", "a.b/c.tar"] {
             assert!(!looks_like_reference(text), "{text}");
         }
+    }
+
+    #[test]
+    fn who_names_an_image_in_a_members_directory_learns_where_the_workspace_is() {
+        let workspace = tempfile::tempdir().unwrap();
+        let member = workspace.path().join("crates/api");
+        std::fs::create_dir_all(&member).unwrap();
+        let said = || Place::find("api", &member).unwrap_err().to_string();
+        assert!(!said().contains("--workspace"), "{}", said());
+        std::fs::write(workspace.path().join("images.toml"), "version = 1\n").unwrap();
+        let cure = format!("(--workspace {})", workspace.path().display());
+        assert!(said().contains(&cure), "{}", said());
     }
 
     #[test]

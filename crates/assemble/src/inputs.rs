@@ -4,7 +4,7 @@ use crateyard_attestation::provenance::{Difference, Kind, Statement, compare};
 use crateyard_terminal::{clean, count, sign, table};
 
 /// The kinds of inputs in the order of the output, each with its heading.
-const TITLES: [(Kind, &str); 14] = [
+const TITLES: [(Kind, &str); 15] = [
     (Kind::Description, "description"),
     (Kind::Profile, "profile and features asked for"),
     (Kind::Source, "source files"),
@@ -13,6 +13,7 @@ const TITLES: [(Kind, &str); 14] = [
     (Kind::Dependency, "dependencies"),
     (Kind::Features, "features of crates"),
     (Kind::Options, "compiler options"),
+    (Kind::Declared, "variables and revision of crates"),
     (Kind::Toolchain, "toolchain"),
     (Kind::Library, "native libraries"),
     (Kind::Package, "Debian packages"),

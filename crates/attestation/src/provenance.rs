@@ -101,6 +101,34 @@ pub struct BuildInputs {
     /// Whether default features were switched off.
     #[serde(default)]
     pub no_default_features: bool,
+    /// The declared inputs of the programs' crates, by package name. Crates without any are left
+    /// out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crates: BTreeMap<String, CrateInputs>,
+}
+
+/// The inputs that the description declares for a crate, besides files and packages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CrateInputs {
+    /// The variables that its units see besides Cargo's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// The revision that its units see, or none if they see none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+}
+
+/// The revision of the workspace that was built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Revision {
+    /// The commit.
+    pub commit: String,
+    /// The commit's time, in seconds since 1970.
+    pub time: i64,
+    /// Whether there were changes beyond the commit.
+    pub dirty: bool,
 }
 
 /// The parameters that follow from the external ones.

@@ -108,9 +108,10 @@ pub fn run(args: Args) -> Result<()> {
     let flake = workspace_of(&locks.debian).join("flake.nix");
     ensure!(
         locks.debian.exists() || flake.exists(),
-        "there is neither {} nor {}; to write a first flake.nix: assemble init",
+        "there is neither {} nor {}; {}",
         locks.debian.display(),
-        flake.display()
+        flake.display(),
+        crateyard_workspace::root::hint(workspace_of(&locks.debian), "assemble init")
     );
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&locks.debian, "debianLock")?)
@@ -243,8 +244,8 @@ fn toolchain_lock(lock: &Path) -> Option<PathBuf> {
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
         note!(
-            "nothing is fetched for Crateyard's own programs: the flake does not list their inputs \
-             ({error:#})"
+            "nothing is fetched for Crateyard's own programs, because the flake did not list their \
+             inputs: {error:#}"
         );
         None
     })

@@ -1,6 +1,8 @@
 //! Parses the text of an `images.toml` into a [`Description`], and checks the type and form of
 //! every field.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -53,11 +55,60 @@ impl Description {
     }
 }
 
+/// The parser's message for a key, and for a table, that is there twice.
+const DUPLICATE: &str = "duplicate key";
+
 fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> {
-    errors
-        .iter()
-        .map(|error| source.problem(error.span().unwrap_or(0..0), error.message()))
-        .collect()
+    let mut problems = Vec::new();
+    // The table that is there for the second time. Its keys are read into the first one, so those
+    // of both seem to be there twice, too.
+    let mut doubled = 0..0;
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let is_duplicate = error.message() == DUPLICATE;
+        if is_duplicate && doubled.contains(&span.start) {
+            continue;
+        }
+        problems.push(match header_at(source.text(), span.start) {
+            Some(header) if is_duplicate => {
+                doubled = body_at(source.text(), span.start);
+                doubled_table(source, span, header)
+            }
+            _ => source.problem(span, error.message()),
+        });
+    }
+    problems
+}
+
+/// Describes a table that is there twice.
+fn doubled_table(source: &Source, span: Range<usize>, header: &str) -> Problem {
+    let before = &source.text()[..span.start];
+    let mut found = before.match_indices(header).map(|(at, _)| at);
+    let first = found.find(|&at| header_at(before, at) == Some(header));
+    let problem = source.problem(span, format!("the table {header} is there twice"));
+    let problem = match first {
+        Some(at) => problem.note_at(source, at..at, "the first one is"),
+        None => problem,
+    };
+    problem.help("write the keys of both below one, or give this one another name")
+}
+
+/// Returns the header of a table in the line around a place, such as `[images.api]`.
+fn header_at(text: &str, at: usize) -> Option<&str> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next()?.trim_start();
+    let is_header = line.starts_with('[') && !line.starts_with("[[");
+    let end = line.find(']').filter(|_| is_header)?;
+    Some(&line[..=end])
+}
+
+/// Returns the place of the keys of the table whose header is around a place.
+fn body_at(text: &str, at: usize) -> Range<usize> {
+    let start = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    let end = text[start..]
+        .find("\n[")
+        .map_or(text.len(), |end| start + end);
+    start..end
 }
 
 fn read(top: &Fields, source: &Source) -> Description {

@@ -159,10 +159,22 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
         let place = directory.display();
         match said::cause(&said.join("\n")) {
             cause if cause.is_empty() => bail!("`cargo fetch` failed in {place}: {status}"),
-            cause => bail!("`cargo fetch` failed in {place}: {cause}"),
+            cause => bail!("`cargo fetch` failed in {place}: {cause}{}", cure(&cause)),
         }
     }
     Ok(())
+}
+
+/// Returns what to do about an error of cargo: its own advice for a lock that does not match the
+/// manifests is to leave out an option of this call.
+fn cure(cause: &str) -> &'static str {
+    match cause.contains("--locked was passed to prevent this") {
+        true => {
+            "\n  try: cargo update --workspace && git add Cargo.lock, because Cargo.lock does not \
+             match the manifests; then run this again"
+        }
+        false => "",
+    }
 }
 
 /// Finds the files of crates in cargo's cache and checks them against `Cargo.lock`.
@@ -238,6 +250,14 @@ fn directories(path: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_does_not_match_is_told() {
+        let cause = "cannot update the lock file /w/Cargo.lock because --locked was passed to \
+                     prevent this";
+        assert!(cure(cause).contains("try: cargo update --workspace"));
+        assert_eq!(cure("failed to download `itoa v1.0.15`"), "");
+    }
 
     /// Cargo still reads the locks that it wrote before 2020.
     #[test]

@@ -45,15 +45,28 @@ pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
         Some(flake) if !lock.exists() => flake,
         _ => return Ok(lock.to_owned()),
     };
-    let path = git::evaluate(&attribute_of(&flake, attribute)?, None).with_context(|| {
-        format!(
-            "the flake does not tell which lock it uses ({attribute}); `assemble init` prints \
-                 the lines that flake.nix may lack"
-        )
+    let told = git::evaluate(&attribute_of(&flake, attribute)?, None);
+    let path = told.map_err(|error| {
+        let why = explained(attribute, &format!("{error:#}"));
+        error.context(why)
     })?;
     // If Nix wrote flake.lock, the file belongs to this user.
     flake::remember(&flake)?;
     in_store(&Store::default(), path.into()).with_context(|| format!("the flake's {attribute}"))
+}
+
+/// Says what is wrong with a flake that does not tell its lock. Most often evaluation fails for
+/// another reason, such as inputs that can't be downloaded, and then flake.nix lacks no line.
+fn explained(attribute: &str, error: &str) -> String {
+    let lacks = error.contains("does not provide attribute")
+        || error.contains(&format!("attribute '{attribute}' missing"));
+    match lacks {
+        true => format!(
+            "the flake does not tell which lock it uses ({attribute}); `assemble init` prints the \
+             lines that flake.nix may lack"
+        ),
+        false => format!("cannot evaluate the flake, which names the lock ({attribute})"),
+    }
 }
 
 /// Checks a path that a flake names. The flake may be somebody else's, and evaluation reads nothing
@@ -88,6 +101,21 @@ pub(crate) fn in_store(store: &Store, path: PathBuf) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_flake_without_the_attribute_lacks_lines() {
+        let said = |error| explained("debianLock", error);
+        for lacking in [
+            "flake 'git+file:///w' does not provide attribute 'packages.x86_64-linux.debianLock', \
+             'legacyPackages.x86_64-linux.debianLock' or 'debianLock'",
+            "attribute 'debianLock' missing",
+        ] {
+            assert!(said(lacking).contains("assemble init"), "{lacking}");
+        }
+        let network = "unable to download 'https://api.github.com/repos/a/b': Couldn't resolve \
+                       host name (6)";
+        assert!(!said(network).contains("assemble init"));
+    }
 
     #[test]
     fn a_flake_names_files_of_the_store_alone() {

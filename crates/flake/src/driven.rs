@@ -341,13 +341,35 @@ impl<'a> Session<'a> {
 
 /// Returns the error for a failure that has already been shown.
 fn failure(report: &Report) -> anyhow::Error {
-    let failed = report.units.iter().filter(|u| u.outcome == Outcome::Failed);
-    let names: Vec<&str> = failed.map(|unit| unit.name.as_str()).collect();
+    let failed = || report.units.iter().filter(|u| u.outcome == Outcome::Failed);
+    let names: Vec<&str> = failed().map(|unit| unit.name.as_str()).collect();
     let skipped = report.count(Outcome::Skipped);
     anyhow!(
-        "{} failed: {}; {skipped} of {} not built",
+        "{} failed: {}; {skipped} of {} not built{}",
         names.len(),
         names.join(", "),
         report.units.len(),
+        remedy(failed().map(|unit| unit.kind.as_str())),
     )
+}
+
+/// Returns what to do about failures of these kinds, if there is one thing to do. A crate that is
+/// new in `Cargo.lock` is a download of the build unless it was fetched before.
+fn remedy<'k>(mut kinds: impl Iterator<Item = &'k str>) -> &'static str {
+    match kinds.any(|kind| kind == "download") {
+        true => "\n  try: assemble fetch, which brings what the locks pin, by cargo and apt",
+        false => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_download_learns_how_to_fetch() {
+        let said = remedy(["lib", "download"].into_iter());
+        assert!(said.contains("try: assemble fetch"), "{said}");
+        assert_eq!(remedy(["lib", "other"].into_iter()), "");
+    }
 }

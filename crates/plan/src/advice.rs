@@ -1,5 +1,6 @@
-//! Says how to mend an error of Cargo whose cause is in Crateyard's part: the release of Rust, and
-//! the files that the planner sees.
+//! Says how to mend an error of Cargo whose cause is in Crateyard's part: the release of Rust, the
+//! files that the planner sees, and the options for Cargo, which keep it offline and the lock as it
+//! is.
 
 use crate::WORKSPACE;
 use semver::Version;
@@ -11,13 +12,28 @@ const NEEDS: &str = " requires rustc ";
 /// Cargo writes this before the path of a manifest that is not there.
 const UNREAD: &str = "failed to read `";
 
+/// Cargo writes one of these if the lock lacks what the manifests ask for. The planner has all
+/// packages of the lock and no others, so Cargo looks for a package in vain, or would write the
+/// lock. For both it advises to leave out options, which nobody can do here.
+const STALE: [&str; 3] = [
+    "--locked was passed to prevent this",
+    "using offline mode (--offline)",
+    "you are in the offline mode (--offline)",
+];
+
+/// The cure for a lock that does not match the manifests.
+const RENEWED_LOCK: &str = "Cargo.lock does not match the manifests: run `cargo update \
+                            --workspace`, then `git add Cargo.lock` and `assemble fetch`";
+
 /// The cure for a workspace with packages outside of its directory.
 pub const LARGER_WORKSPACE: &str = "put flake.nix, images.toml and a Cargo.toml with [workspace] \
                                     into a directory above all packages";
 
 /// Returns what a user can do about Cargo's errors, if this module knows it.
 pub(crate) fn on(errors: &str) -> Option<String> {
-    newer(errors).or_else(|| outside(errors))
+    newer(errors)
+        .or_else(|| outside(errors))
+        .or_else(|| stale(errors))
 }
 
 /// Names the line to add if packages need a newer release.
@@ -46,6 +62,12 @@ fn outside(errors: &str) -> Option<String> {
              sees nothing there: {LARGER_WORKSPACE}"
         )
     })
+}
+
+/// Names the commands that renew the lock if it does not match the manifests.
+fn stale(errors: &str) -> Option<String> {
+    let is_stale = STALE.iter().any(|text| errors.contains(text));
+    is_stale.then(|| RENEWED_LOCK.to_owned())
 }
 
 /// Reads a `rust-version`, which may leave out its last numbers.
@@ -77,6 +99,37 @@ Either upgrade rustc or select compatible dependency versions with
         let advice = said("/common/Cargo.toml").unwrap();
         assert!(advice.contains("outside the workspace"), "{advice}");
         assert_eq!(said("/workspace/common/Cargo.toml"), None);
+    }
+
+    #[test]
+    fn a_lock_that_does_not_match_is_told() {
+        let missing = "\
+error: no matching package named `itoa` found
+location searched: directory source `/cargo/registry` (which is replacing registry `crates-io`)
+required by package `app v0.1.0 (/workspace)`
+As a reminder, you're using offline mode (--offline) which can sometimes cause surprising \
+resolution failures, if this error is too confusing you may wish to retry without `--offline`.
+";
+        let locked = "\
+error: cannot update the lock file /workspace/Cargo.lock because --locked was passed to prevent this
+help: to generate the lock file without accessing the network, remove the --locked flag and use \
+--offline instead.
+";
+        // Cargo 1.85.
+        let older = "\
+error: the lock file /workspace/Cargo.lock needs to be updated but --locked was passed to prevent \
+this
+";
+        let git = "\
+Caused by:
+  can't checkout from 'https://example.com/x': you are in the offline mode (--offline)
+";
+        for errors in [missing, locked, older, git] {
+            let advice = on(errors).unwrap_or_else(|| panic!("no advice on {errors}"));
+            for command in ["cargo update --workspace", "git add", "assemble fetch"] {
+                assert!(advice.contains(command), "{advice}");
+            }
+        }
     }
 
     #[test]

@@ -22,12 +22,13 @@ const CONFIG: &str = "/cargo/sources.toml";
 /// <https://docs.kernel.org/admin-guide/mm/transhuge.html>
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage";
 
-/// Runs Cargo on the stage with the arguments of a request, and returns all records.
+/// Runs Cargo on the stage, once with each list of arguments, and returns all records. A later call
+/// records only what the earlier ones did not make.
 ///
 /// # Errors
 /// Fails if Cargo fails. It has then printed the reason on standard error.
 pub fn record(
-    args: &[String],
+    calls: &[Vec<String>],
     environment: &BTreeMap<String, String>,
     packages: &Packages,
 ) -> Result<Vec<Record>> {
@@ -39,6 +40,14 @@ pub fn record(
         symlink(STAND_IN, Path::new(STAND_INS).join(name))?;
     }
     fs::write(CONFIG, packages.replacements()?)?;
+    for args in calls {
+        call(args, environment)?;
+    }
+    Record::load_all(Path::new(RECORDS))
+}
+
+/// Runs Cargo with the recording rustc.
+fn call(args: &[String], environment: &BTreeMap<String, String>) -> Result<()> {
     let mut cargo = command();
     use_huge_pages(&mut cargo);
     cargo
@@ -57,7 +66,7 @@ pub fn record(
         let call = format!("cargo {}", args.join(" "));
         return Err(failed(&call, &output));
     }
-    Record::load_all(Path::new(RECORDS))
+    Ok(())
 }
 
 /// Makes Cargo keep its memory in huge pages. Cargo forks for each unit, and a fork copies the page

@@ -30,6 +30,7 @@
 pub mod advice;
 pub mod cargo;
 pub mod configuration;
+pub mod documentation;
 pub mod git;
 pub mod graph;
 pub mod inherit;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use crateyard_plan::record::DIRECTORY;
 use crateyard_plan::{
-    FORMAT, Request, WORKSPACE, cargo, configuration, graph, machine, pipelining, places, reads,
-    recorder, sources, stage, targets,
+    FORMAT, Request, WORKSPACE, cargo, configuration, documentation, graph, machine, pipelining,
+    places, reads, recorder, sources, stage, targets,
 };
 use crateyard_unit::files::write_json;
 use std::path::{Path, PathBuf};
@@ -66,10 +66,11 @@ fn make_plan() -> Result<()> {
             &cargo::metadata_of_all(&packages)?,
         );
     }
-    let args = cargo::arguments(&request.args, &workspace);
-    let args = configuration.aim(args)?;
-    let records = cargo::record(&args, &request.env, &packages)?;
-    machine::check(&records, &args, &configuration)?;
+    let calls = documentation::calls(&request.args, &workspace);
+    let aimed = |args: &Vec<String>| configuration.aim(cargo::arguments(args, &workspace));
+    let calls = calls.iter().map(aimed).collect::<Result<Vec<_>>>()?;
+    let records = cargo::record(&calls, &request.env, &packages)?;
+    machine::check(&records, &calls.concat(), &configuration)?;
     let mut plan = graph::plan(&records, &packages)?;
     plan.places = places;
     plan.members = reads::members(&workspace)?;

@@ -3,13 +3,11 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use crateyard_description::Description;
 
 use crate::files;
-
-/// The name of the description in a workspace.
-const NAME: &str = "images.toml";
+use crate::root::{self, DESCRIPTION};
 
 /// Reads a description.
 ///
@@ -23,17 +21,11 @@ pub fn read(path: &Path) -> Result<Description> {
     Ok(Description::parse(&text, &path.display().to_string())?)
 }
 
-/// Says that there is no description, and where there is one: people work in the directories of
-/// members, too.
+/// Says that there is no description, and where there is one.
 fn missing(path: &Path) -> anyhow::Error {
-    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let above = place.ancestors().skip(2);
-    let mut above = above.filter(|directory| directory.join(NAME).is_file());
-    let hint = match above.next() {
-        Some(root) => format!("that of the workspace is in {}", root.display()),
-        None => "to write it: assemble init".to_owned(),
-    };
-    anyhow!("there is no {}; {hint}", path.display())
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let name = path.file_name().unwrap_or_default();
+    root::missing(directory, &name.to_string_lossy(), "assemble init")
 }
 
 /// Returns the images that the workspace describes; none if it has no description.
@@ -42,7 +34,7 @@ fn missing(path: &Path) -> anyhow::Error {
 /// Fails if the description has an error.
 pub fn names(workspace: &Path) -> Result<Vec<String>> {
     files::check(workspace)?;
-    let file = workspace.join(NAME);
+    let file = workspace.join(DESCRIPTION);
     let Ok(text) = std::fs::read_to_string(&file) else {
         return Ok(Vec::new());
     };
@@ -56,7 +48,7 @@ pub fn names(workspace: &Path) -> Result<Vec<String>> {
 /// Fails if `images.toml` can't be read, or has no such image.
 pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
     files::check(workspace)?;
-    let file = workspace.join(NAME);
+    let file = workspace.join(DESCRIPTION);
     let known: Vec<String> = read(&file)?.images.into_keys().collect();
     if images.is_empty() {
         return Ok(known);
@@ -84,8 +76,8 @@ mod tests {
         std::fs::create_dir_all(&member).unwrap();
         let said = || wanted(&member, &[]).unwrap_err().to_string();
         assert!(said().ends_with("crates/api/images.toml; to write it: assemble init"));
-        std::fs::write(place.path().join(NAME), "version = 1\n").unwrap();
-        let root = format!("is in {}", place.path().display());
-        assert!(said().ends_with(&root), "{}", said());
+        std::fs::write(place.path().join(DESCRIPTION), "version = 1\n").unwrap();
+        let root = format!("is in {}\n", place.path().display());
+        assert!(said().contains(&root), "{}", said());
     }
 }

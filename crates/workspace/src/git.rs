@@ -2,6 +2,7 @@
 //!
 //! The repository may be somebody else's, so no program that its configuration names is run.
 
+use crate::root;
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_spec::repository_owner;
 use crateyard_terminal::warning;
@@ -52,10 +53,7 @@ pub fn check(workspace: &Path) -> Result<()> {
         .filter(|(name, _)| is_cargos || !name.starts_with("Cargo."));
     for (name, command) in needed.clone() {
         if !workspace.join(name).exists() {
-            bail!(
-                "there is no {}; to write it: {command}",
-                workspace.join(name).display()
-            );
+            return Err(root::missing(workspace, name, command));
         }
     }
     let Some(repository) = GitRepository::of(workspace) else {

@@ -1,7 +1,7 @@
 //! A workspace as commands see it. It may be somebody else's, so none of its files is trusted.
 //!
 //! - [`files`] checks the files that commands read by name.
-//! - [`described`] reads `images.toml`.
+//! - [`root`] finds the workspace around a directory. [`described`] reads its `images.toml`.
 //! - [`git`] finds the tracked files; [`mirror`] copies them.
 //! - [`cargo`] calls the machine's Cargo.
 //! - [`state`] holds the files that commands keep for a workspace; [`history`] keeps the inputs of
@@ -26,4 +26,5 @@ pub mod files;
 pub mod git;
 pub mod history;
 pub mod mirror;
+pub mod root;
 pub mod state;

@@ -12,7 +12,7 @@ use crateyard_nix::{Closure, Store};
 use crateyard_report::explain::{Explained, explain};
 use crateyard_report::{dot, page};
 use crateyard_terminal::write_to as write;
-use crateyard_terminal::{count, print, print_json, table};
+use crateyard_terminal::{count, note, print, print_json, table};
 use crateyard_workspace::described::wanted;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -84,11 +84,24 @@ pub fn run(args: Args) -> Result<()> {
     }
     if let Some(filter) = &args.filter {
         units.retain(|unit| unit.name.contains(filter));
+        if units.is_empty() {
+            note!("{}", no_unit(filter, &wanted(&args.workspace, &[])?));
+        }
     }
     match args.json {
         true => print_json(&units),
         false => print(&list(&units)),
     }
+}
+
+/// Says that no unit has a filter in its name, and why an image is none.
+fn no_unit(filter: &str, images: &[String]) -> String {
+    let is_image = images.iter().any(|image| image == filter);
+    let why = if is_image { ": it is an image" } else { "" };
+    format!(
+        "no unit has {filter:?} in its name{why}\n  try: the name of a package or a binary, or \
+         none for the units of all images"
+    )
 }
 
 /// Writes the plan to the workspace.
@@ -328,4 +341,18 @@ fn forecast_text(forecast: &Forecast) -> String {
         time(forecast.longest_path),
         forecast.known,
     ) + &table(&rows, "", &[0, 1, 2, 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_told_from_a_unit() {
+        let images = ["shop-api".to_owned()];
+        let said = no_unit("shop-api", &images);
+        assert!(said.starts_with("no unit has \"shop-api\" in its name: it is an image\n"));
+        let said = no_unit("shop", &images);
+        assert!(said.starts_with("no unit has \"shop\" in its name\n"));
+    }
 }

@@ -7,8 +7,8 @@ use crateyard_nix::Store;
 use crateyard_oci::Layout;
 use crateyard_report::page::{self, Image, Layer};
 use crateyard_terminal::{note, print_line, write_to};
-use crateyard_workspace::state::State;
-use std::path::PathBuf;
+use crateyard_workspace::{root, state::State};
+use std::path::{Path, PathBuf};
 
 /// Write a report on the last build as one HTML file: timeline, critical path, reasons, layers
 #[derive(clap::Args)]
@@ -37,12 +37,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(state) => driven::record(&state)?,
         None => None,
     };
-    let record = record.with_context(|| {
-        format!(
-            "no build has left a record in {}\n  try: assemble build",
-            args.workspace.display()
-        )
-    })?;
+    let record = record.with_context(|| no_record(&args.workspace))?;
     if args.json {
         return crateyard_terminal::print_json(&record);
     }
@@ -55,6 +50,17 @@ pub fn run(args: Args) -> Result<()> {
         true => Ok(()),
         false => print_line(format!("wrote {}", args.out.display())),
     }
+}
+
+fn no_record(workspace: &Path) -> String {
+    let cure = match root::above(workspace) {
+        Some(_) => root::hint(workspace, "assemble init"),
+        None => "to make one: assemble build".to_owned(),
+    };
+    format!(
+        "no build has left a record in {}; {cure}",
+        workspace.display()
+    )
 }
 
 /// Returns the layers of an image, by platform. A deleted image has none.
@@ -95,4 +101,20 @@ fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_members_directory_is_told_from_a_workspace_without_a_build() {
+        let workspace = tempfile::tempdir().unwrap();
+        let member = workspace.path().join("api");
+        std::fs::create_dir(&member).unwrap();
+        std::fs::write(workspace.path().join("images.toml"), "version = 1\n").unwrap();
+        assert!(no_record(workspace.path()).ends_with("to make one: assemble build"));
+        let root = workspace.path().display();
+        assert!(no_record(&member).ends_with(&format!("try: --workspace {root}")));
+    }
 }

@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use crateyard_flake::Nix;
+use crateyard_workspace::root;
 
 /// The package of a workspace's flake that holds the compiler (nix/lib.nix).
 const PACKAGE: &str = "toolchain";
@@ -27,12 +28,9 @@ pub struct Args {
 /// # Errors
 /// When Nix can't build the toolchain, or the command can't be started.
 pub fn run(args: Args) -> Result<()> {
-    let file = args.workspace.join("flake.nix");
-    ensure!(
-        file.exists(),
-        "there is no {}; to write it: assemble init",
-        file.display()
-    );
+    if !args.workspace.join("flake.nix").exists() {
+        return Err(root::missing(&args.workspace, "flake.nix", "assemble init"));
+    }
     let nix = Nix::default();
     let flake = nix.flake(&args.workspace)?;
     let built = nix.build(&flake, "", &[PACKAGE.to_owned()], None)?;

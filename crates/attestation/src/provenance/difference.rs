@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CrateUse, Resource, Statement};
+use super::{BuildInputs, CrateUse, Resource, Revision, Statement};
 
 /// The length of a name, in bytes, below which differences are named part by part, and of a key in
 /// it, in characters. A foreign document may have names of megabytes.
@@ -52,6 +52,8 @@ pub enum Kind {
     Features,
     /// A crate's code generation options or configuration.
     Options,
+    /// A variable, or the revision, that the description gives to a crate.
+    Declared,
     /// A Debian package of the toolchain.
     Toolchain,
     /// A Debian package that a crate links.
@@ -88,7 +90,7 @@ pub fn compare(before: &Statement, after: &Statement) -> Vec<Difference> {
         Kind::Description,
         &mut found,
     );
-    let builds = parameters.map(|it| serde_json::to_value(&it.build).unwrap_or_default());
+    let builds = parameters.map(|it| settings(&it.build));
     values(
         "",
         Some(&builds[0]),
@@ -103,11 +105,47 @@ pub fn compare(before: &Statement, after: &Statement) -> Vec<Difference> {
     );
     let [crates_before, crates_after] = definitions.map(|it| &it.internal_parameters.crates);
     crate_uses(crates_before, crates_after, &mut found);
+    let [declared_before, declared_after] = parameters.map(|it| declared(&it.build));
+    maps(
+        &declared_before,
+        &declared_after,
+        Kind::Declared,
+        &mut found,
+    );
     let tools = definitions.map(|it| &it.internal_parameters.tools);
     maps(tools[0], tools[1], Kind::Builder, &mut found);
     found.sort();
     found.dedup();
     found
+}
+
+/// Returns the options for Cargo without what is declared for single crates.
+fn settings(build: &BuildInputs) -> Value {
+    let of_all = BuildInputs {
+        crates: BTreeMap::new(),
+        ..build.clone()
+    };
+    serde_json::to_value(&of_all).unwrap_or_default()
+}
+
+/// Returns the declared inputs of crates by their place in `images.toml`, below `crates`.
+fn declared(build: &BuildInputs) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (name, inputs) in &build.crates {
+        for (variable, value) in &inputs.environment {
+            found.insert(format!("{name}.environment.{variable}"), value.clone());
+        }
+        if let Some(revision) = &inputs.revision {
+            found.insert(format!("{name}.revision"), shown(revision));
+        }
+    }
+    found
+}
+
+/// Prints a revision for people. Two revisions with the same commit differ in their times.
+fn shown(revision: &Revision) -> String {
+    let changed = if revision.dirty { " with changes" } else { "" };
+    format!("{}{changed} at {}", revision.commit, revision.time)
 }
 
 /// Compares objects, and lists whose elements have names or paths, part by part.
@@ -384,6 +422,47 @@ mod tests {
             differences(layer(json!({})), layer(net)),
             [(name.to_owned(), None, after)]
         );
+    }
+
+    #[test]
+    fn declared_inputs_of_crates_are_named() {
+        let build = |crates: Value| -> BuildInputs {
+            serde_json::from_value(json!({"profile": "release", "target": "t", "crates": crates}))
+                .unwrap()
+        };
+        let app = |flag: &str, commit: &str| {
+            let revision = json!({"commit": commit, "time": 1, "dirty": true});
+            json!({"app": {"environment": {"FLAG": flag}, "revision": revision}})
+        };
+        let (before, after) = (build(app("a", "abc")), build(app("b", "abd")));
+        let mut found = Vec::new();
+        let maps_of = [&before, &after].map(declared);
+        maps(&maps_of[0], &maps_of[1], Kind::Declared, &mut found);
+        let rows = found
+            .iter()
+            .map(|it| (it.name.as_str(), it.before.as_deref(), it.after.as_deref()));
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            [
+                ("app.environment.FLAG", Some("a"), Some("b")),
+                (
+                    "app.revision",
+                    Some("abc with changes at 1"),
+                    Some("abd with changes at 1")
+                ),
+            ]
+        );
+        assert_eq!(settings(&before), settings(&after));
+        assert_eq!(
+            declared(&build(json!({"app": {"environment": {"FLAG": "a"}}}))).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn builds_without_declared_inputs_keep_their_bytes() {
+        let bytes = serde_json::to_string(&BuildInputs::default()).unwrap();
+        assert!(!bytes.contains("crates"), "{bytes}");
     }
 
     #[test]
