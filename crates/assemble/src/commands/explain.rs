@@ -180,8 +180,8 @@ fn describe(explanation: &Explanation) -> String {
         (true, true) => "the same image, from the same inputs\n".to_owned(),
         (true, false) => "the same image, from different inputs\n".to_owned(),
         (false, true) => {
-            "a different image, and no recorded input differs: the provenance lacks an input, or one \
-             of the images was changed afterwards; `assemble diff` shows what differs\n"
+            "a different image, and no recorded input differs: the provenance lacks an input, or \
+             one of the images was changed afterwards; `assemble diff` shows what differs\n"
                 .to_owned()
         }
         (false, false) => format!("other layers: {}\n", listed(&against.layers)),
