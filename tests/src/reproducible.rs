@@ -37,6 +37,7 @@ fn second_store() -> Result<()> {
     let flake = format!("git+file://{}", repository().display());
     let all = format!("{flake}#images");
     nix::nix(&["build", "--no-link", &all])?;
+    build_units()?;
     nix::nix(&[
         "build",
         "--no-link",
@@ -86,6 +87,22 @@ fn second_store() -> Result<()> {
         paths.len()
     );
     println!("{} outputs have the same bytes in both stores", paths.len());
+    Ok(())
+}
+
+/// Builds the units that the machine's store lacks. An image that is there does not need them, so
+/// the garbage collector may have deleted them.
+fn build_units() -> Result<()> {
+    let derivations: BTreeMap<String, String> = nix::evaluate(
+        &repository(),
+        "builtins.mapAttrs (_: unit: unit.drvPath) flake.legacyPackages.x86_64-linux.units",
+    )?;
+    let realise = ["--realise".to_owned()];
+    let arguments = realise.into_iter().chain(derivations.into_values());
+    duct::cmd("nix-store", arguments)
+        .env("NIX_CONFIG", nix::configuration())
+        .stdout_null()
+        .run()?;
     Ok(())
 }
 
