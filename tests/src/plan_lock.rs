@@ -1,7 +1,7 @@
 //! A workspace that keeps its plan in `plan.lock` is evaluated without import from derivation, with
 //! the same derivations. With the plan of another workspace, nothing is built unnoticed.
 
-use crate::checkout::{Checkout, assemble, git, template};
+use crate::checkout::{Checkout, assemble, git, template, write};
 use crate::flake::MACS;
 use crate::nix;
 use crate::release::Release;
@@ -191,7 +191,7 @@ fn all_systems() -> Result<Completion> {
 
 fn stale() -> Result<()> {
     let service = Service::with_plan()?;
-    fs::write(service.path().join("src/other.rs"), "")?;
+    write(service.path(), "src/bin/other.rs", "fn main() {}\n")?;
     service.track()?;
     let expected = {
         let other = service.path().join("plan.lock");
