@@ -316,8 +316,8 @@ fn in_memory(test: &str, bytes: u64) -> Option<(Place, Settings)> {
     Some((place, settings))
 }
 
-/// Returns Nix's directories in the memory that this process sees, and the mounts there. Other tests
-/// have directories of other names there.
+/// Returns Nix's directories in the memory that this process sees, and the mounts there. Other
+/// tests have directories of other names there.
 fn seen_in_memory() -> (BTreeSet<String>, usize) {
     let entries = std::fs::read_dir("/dev/shm").unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

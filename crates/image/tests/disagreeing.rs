@@ -17,17 +17,6 @@ use serde_json::{Value, json};
 use tar::EntryType::{GNULongName, Link, Regular, Symlink, XHeader};
 use tempfile::tempdir;
 
-type Raw<'a> = (&'a str, tar::EntryType, &'a str, &'a [u8]);
-
-fn raw_tar(entries: &[Raw<'_>]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, kind, link, content) in entries {
-        let header = raw_header(path.as_bytes(), *kind, 0o755, link, content.len() as u64);
-        builder.append(&header, *content).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
 /// An image in memory: its blobs by path, and the descriptor of its manifest.
 struct Made {
     blobs: Vec<(String, Vec<u8>)>,
@@ -58,12 +47,6 @@ fn made(layer: &[u8]) -> Made {
         layer: Digest::of(layer),
     }
 }
-
-fn index(manifests: &Value) -> String {
-    json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests}).to_string()
-}
-
-const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Writes a layout with an image's blobs and an index of these manifests.
 fn layout(directory: &Path, image: &Made, manifests: &Value) {

@@ -15,17 +15,6 @@ use serde_json::{Value, json};
 use tar::EntryType::{Directory, Regular, Symlink, XHeader};
 use tempfile::tempdir;
 
-type Raw<'a> = (&'a str, tar::EntryType, &'a str, &'a [u8]);
-
-fn raw_tar(entries: &[Raw<'_>]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, kind, link, content) in entries {
-        let header = raw_header(path.as_bytes(), *kind, 0o755, link, content.len() as u64);
-        builder.append(&header, *content).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
 fn put(directory: &Path, bytes: &[u8], media_type: &str) -> Value {
     let digest = Digest::of(bytes);
     let path = directory.join(digest.blob_path());
@@ -55,12 +44,6 @@ fn image(directory: &Path, layers: &[Vec<u8>]) -> Value {
         media_type::MANIFEST,
     )
 }
-
-fn index(manifests: &Value) -> String {
-    json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests}).to_string()
-}
-
-const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Completes a layout, and opens it.
 fn finish(directory: &Path, manifest: &Value) -> Layout {

@@ -61,23 +61,8 @@ fn foreign_image(directory: &Path, layers: &[Vec<u8>]) -> Layout {
         json!({"schemaVersion": 2, "manifests": [manifest]}).to_string(),
     )
     .unwrap();
-    fs::write(
-        directory.join("oci-layout"),
-        r#"{"imageLayoutVersion":"1.0.0"}"#,
-    )
-    .unwrap();
+    fs::write(directory.join("oci-layout"), MARKER).unwrap();
     Layout::open(directory).unwrap()
-}
-
-type Raw<'a> = (&'a str, tar::EntryType, &'a str, &'a [u8]);
-
-fn raw_tar(entries: &[Raw<'_>]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, kind, link, content) in entries {
-        let header = raw_header(path.as_bytes(), *kind, 0o755, link, content.len() as u64);
-        builder.append(&header, *content).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
 
 use crateyard_oci::layout::Kind;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crateyard_image::spec::{ImageSpec, LayerRecord, LayerSpec};
-use crateyard_oci::Layout;
+use crateyard_oci::{Layout, media_type};
 use serde_json::{Value, json};
 
 pub(crate) const EPOCH: u64 = 1_700_000_000;
@@ -125,6 +125,27 @@ pub(crate) fn raw_header(
     header.set_size(size);
     header.set_cksum();
     header
+}
+
+/// An entry of a tar stream: path, kind, target of a link, content.
+pub(crate) type Raw<'a> = (&'a str, tar::EntryType, &'a str, &'a [u8]);
+
+/// Makes a tar stream, also one that the tar crate refuses to write.
+pub(crate) fn raw_tar(entries: &[Raw<'_>]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, kind, link, content) in entries {
+        let header = raw_header(path.as_bytes(), *kind, 0o755, link, content.len() as u64);
+        builder.append(&header, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// The content of the file `oci-layout`.
+pub(crate) const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Returns the text of an index of these manifests.
+pub(crate) fn index(manifests: &Value) -> String {
+    json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests}).to_string()
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
