@@ -85,20 +85,21 @@ pub fn run(options: &BenchOptions) -> Result<Report> {
         true => Report::read(&options.out)?,
         false => Report::default(),
     };
-    let trials = options.engines.iter().map(|engine| {
-        Trial::new(&options.workspace, *engine, options.crateyard.as_deref())
-            .with_context(|| format!("the engine {}", engine.name()))
+    let of_engine = |engine: Engine| move || format!("the engine {}", engine.name());
+    let trials = options.engines.iter().map(|&engine| {
+        let trial = Trial::new(&options.workspace, engine, options.crateyard.as_deref());
+        trial.with_context(of_engine(engine))
     });
     let trials: Vec<Trial> = trials.collect::<Result<_>>()?;
-    let mut lanes = Vec::new();
-    for (engine, trial) in options.engines.iter().zip(&trials) {
-        let lane = Lane::new(*engine, trial, options, scenarios.contains(&Scenario::Cold));
-        lanes.push(lane.with_context(|| format!("the engine {}", engine.name()))?);
-    }
+    let begins_cold = scenarios.contains(&Scenario::Cold);
+    let lanes = options.engines.iter().zip(&trials).map(|(&engine, trial)| {
+        Lane::new(engine, trial, options, begins_cold).with_context(of_engine(engine))
+    });
+    let mut lanes: Vec<Lane<'_>> = lanes.collect::<Result<_>>()?;
     for scenario in scenarios {
         for lane in &mut lanes {
             let row = lane.measure(scenario, options.leaf.as_deref());
-            report.add(row.with_context(|| format!("the engine {}", lane.engine.name()))?);
+            report.add(row.with_context(of_engine(lane.engine))?);
             report.write(&options.out)?;
         }
         // The machine's speed changes. So the engines take turns, and another one begins.
