@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crateyard_description::left_out::{TEST_DIRECTORIES, is_document};
 use crateyard_description::{Base, Content, Description};
 use crateyard_terminal::note;
 use crateyard_workspace::{cargo::Cargo, described, git::GitRepository};
@@ -94,17 +95,11 @@ fn may_matter(name: &str, members: &[PathBuf]) -> bool {
         .unwrap_or(path)
         .iter()
         .map(|part| part.to_string_lossy());
-    // As in nix/cargo/source.nix.
     match (inner.next(), inner.next()) {
         (Some(file), None) => !is_document(&file),
-        (Some(directory), _) => !["tests", "benches", "examples"].contains(&&*directory),
+        (Some(directory), _) => !TEST_DIRECTORIES.contains(&&*directory),
         _ => true,
     }
-}
-
-fn is_document(name: &str) -> bool {
-    let beginnings = ["LICENSE", "LICENCE", "CHANGELOG"];
-    name.ends_with(".md") || beginnings.iter().any(|it| name.starts_with(it))
 }
 
 /// Returns the crates of a description that are neither members nor in `Cargo.lock`. If Cargo or

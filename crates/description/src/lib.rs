@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod defaults;
 mod dialect;
+pub mod left_out;
 mod lower;
 mod model;
 mod native;

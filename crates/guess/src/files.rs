@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use crateyard_description::left_out::{TEST_DIRECTORIES, is_document};
+
 use crate::metadata::Package;
 use crate::modules;
-use crate::sources::{self, Source};
+use crate::sources::Source;
 
 /// Returns the files and directories that a package's sources name or link to, but its units do not
 /// see. The paths are relative to the package; none is inside another.
@@ -115,12 +117,7 @@ fn is_left_out(path: &Path, is_root: bool) -> bool {
     };
     let top = top.to_string_lossy();
     let is_document = parts.next().is_none() && is_document(&top);
-    is_document || sources::ASIDE.contains(&&*top) || (is_root && is_of_repository(&top))
-}
-
-fn is_document(name: &str) -> bool {
-    let names = ["LICENSE", "LICENCE", "CHANGELOG"];
-    name.ends_with(".md") || names.iter().any(|document| name.starts_with(document))
+    is_document || TEST_DIRECTORIES.contains(&&*top) || (is_root && is_of_repository(&top))
 }
 
 fn is_of_repository(name: &str) -> bool {

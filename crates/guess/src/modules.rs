@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn modules_are_found_where_rust_looks_for_them() {
         let main = "mod assets;\n#[cfg(unix)] pub(crate) mod unix;\n// mod comment;\n#[path = \
-                    \"../shared/x.rs\"]\nmod other;\nmod inside { fn f() {} }\nmod last;\n";
+                    \"../common/x.rs\"]\nmod other;\nmod inside { fn f() {} }\nmod last;\n";
         let sources = [
             source("build/main.rs", main),
             source("build/assets.rs", "mod deep;\n"),
@@ -110,7 +110,7 @@ mod tests {
             source("build/other.rs", ""),
             source("build/unix/mod.rs", "pub mod deep;\n"),
             source("build/unix/deep.rs", "mod unix;\n"),
-            source("shared/x.rs", ""),
+            source("common/x.rs", ""),
         ];
         let found = of(Path::new("build/main.rs"), &sources);
         let found: Vec<&str> = found.iter().filter_map(|path| path.to_str()).collect();
@@ -121,7 +121,7 @@ mod tests {
             "build/main.rs",
             "build/unix/deep.rs",
             "build/unix/mod.rs",
-            "shared/x.rs",
+            "common/x.rs",
         ];
         assert_eq!(found, expected);
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crateyard_description::left_out::TEST_DIRECTORIES;
+
 use crate::metadata::Package;
 use crate::tree::{self, Kind};
 
@@ -13,9 +15,6 @@ pub(crate) struct Source {
     /// If the path is a link, the path of the file itself.
     pub target: Option<PathBuf>,
 }
-
-/// Directories of tests, benchmarks and examples.
-pub(crate) const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
 
 /// Returns the Rust files of a package, without those of packages inside it, and all links.
 pub(crate) fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
@@ -73,7 +72,7 @@ impl Source {
 
     /// Whether it belongs to tests, benchmarks or examples, and so to no program.
     pub(crate) fn is_aside(&self) -> bool {
-        ASIDE
+        TEST_DIRECTORIES
             .iter()
             .any(|directory| self.path.starts_with(directory))
     }

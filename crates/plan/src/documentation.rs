@@ -4,6 +4,7 @@
 //! The units of the documentation have a place each, so all packages can be documented, in several
 //! calls. Most workspaces need only the call that was asked for.
 
+use crate::targets::is_program;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -70,17 +71,6 @@ fn documented(package: &Value) -> Crates {
         all.remove(&(true, name));
     }
     all
-}
-
-/// Whether a target is a program and not a library. Returns none for tests, examples and the like,
-/// which Cargo does not document.
-fn is_program(target: &Value) -> Option<bool> {
-    const LIBRARIES: [&str; 6] = ["lib", "rlib", "dylib", "cdylib", "staticlib", "proc-macro"];
-    let mut kinds = list(&target["kind"]).filter_map(Value::as_str);
-    kinds.find_map(|kind| match kind {
-        "bin" => Some(true),
-        kind => LIBRARIES.contains(&kind).then_some(false),
-    })
 }
 
 /// Returns the arguments without the features that no package of a group has: Cargo refuses them.

@@ -1,6 +1,7 @@
 //! Finds the directories of the workspace's packages, and the paths outside them that their files
 //! lead to.
 
+use crate::targets::is_program;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -255,17 +256,17 @@ impl Search<'_> {
 
 /// The main files of a package's targets.
 struct Code {
-    /// Each with the target's kind and name. Paths are real, and relative to the package.
-    roots: Vec<(String, String, String)>,
+    /// Each with the target's name, and whether it is a program or a library, if it is one. Paths
+    /// are real, and relative to the package.
+    roots: Vec<(Option<bool>, String, String)>,
 }
 
 impl Code {
     fn of(package: &Value, source: &Path) -> Self {
         let root = |target: &Value| {
             let path = fs::canonicalize(target["src_path"].as_str()?).ok()?;
-            let kind = target["kind"].get(0)?.as_str()?.to_owned();
             let name = target["name"].as_str()?.to_owned();
-            Some((kind, name, relative(&path, source)?))
+            Some((is_program(target), name, relative(&path, source)?))
         };
         let targets = list(&package["targets"]).iter();
         Self {
@@ -274,14 +275,14 @@ impl Code {
     }
 
     fn library(&self) -> Option<String> {
-        let others = ["bin", "test", "bench", "example", "custom-build"];
         let mut roots = self.roots.iter();
-        let found = roots.find(|(kind, ..)| !others.contains(&kind.as_str()));
+        let found = roots.find(|(is_program, ..)| *is_program == Some(false));
         found.map(|(_, _, path)| path.clone())
     }
 
     fn programs(&self) -> BTreeMap<String, ProgramPlace> {
-        let programs = self.roots.iter().filter(|(kind, ..)| kind == "bin");
+        let programs = self.roots.iter();
+        let programs = programs.filter(|(is_program, ..)| *is_program == Some(true));
         let places = programs.map(|(_, name, root)| {
             let place = ProgramPlace {
                 root: root.clone(),
@@ -433,7 +434,7 @@ mod tests {
                 ("a/all", ".."),
                 ("a/nowhere", "../gone/file"),
                 ("a/unnamed", "unnamed-too"),
-                ("a/unnamed-too", "../shared/unnamed.txt"),
+                ("a/unnamed-too", "../deep/unnamed.txt"),
                 ("a/round", "round"),
             ],
         );
@@ -442,9 +443,9 @@ mod tests {
             reaches(&found["a"]),
             [
                 "a/src/main.rs <- a/src/main.rs by again.rs",
-                "a/unnamed-too <- shared/unnamed.txt by unnamed",
-                "deep <- deep by data",
-                "shared <- shared by data src/x.rs unnamed-too"
+                "a/unnamed-too <- deep/unnamed.txt by unnamed",
+                "deep <- deep by data unnamed-too",
+                "shared <- shared by data src/x.rs"
             ]
         );
     }

@@ -5,6 +5,7 @@
 //! root. For each unit of the workspace, the plan lists the paths that the unit's code looks for.
 //! Nix adds those that exist.
 
+use crate::targets::is_program;
 use crate::{Origin, Plan, Planned, WORKSPACE};
 use anyhow::{Context, Result};
 use crateyard_unit::{Action, TargetKind};
@@ -223,14 +224,9 @@ fn member(package: &Value) -> Result<Member> {
     let named = named_targets(manifest)?;
     let targets = package["targets"].as_array().into_iter().flatten();
     let is_wanted = |target: &&Value| {
-        let kinds = target["kind"].as_array().into_iter().flatten();
-        let kinds: Vec<&str> = kinds.filter_map(Value::as_str).collect();
         let name = target["name"].as_str().unwrap_or_default();
         // In other packages, Cargo sees a manifest that names no targets.
-        let is_code = !kinds
-            .iter()
-            .any(|kind| ["test", "bench", "example", "custom-build"].contains(kind));
-        (path.is_empty() && is_code) || named.contains(name)
+        (path.is_empty() && is_program(target).is_some()) || named.contains(name)
     };
     let paths = targets
         .filter(is_wanted)

@@ -52,6 +52,18 @@ fn package(json: &serde_json::Value) -> Result<Package> {
     })
 }
 
+/// Whether a target of Cargo's metadata is a program and not a library. Returns none for tests,
+/// examples, build scripts and the like.
+pub(crate) fn is_program(target: &serde_json::Value) -> Option<bool> {
+    const LIBRARIES: [&str; 6] = ["lib", "rlib", "dylib", "cdylib", "staticlib", "proc-macro"];
+    strings(&target["kind"])
+        .iter()
+        .find_map(|kind| match kind.as_str() {
+            "bin" => Some(true),
+            kind => LIBRARIES.contains(&kind).then_some(false),
+        })
+}
+
 fn strings(json: &serde_json::Value) -> Vec<String> {
     let items = json.as_array().into_iter().flatten();
     items
