@@ -12,6 +12,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::error::shown;
+use crate::tar::Source;
 
 /// The most memory that an xz stream may ask for, in KiB, as in crates/oci. Packages of Debian need
 /// 65 MiB, archives of Rust's releases 129 MiB.
@@ -55,13 +56,10 @@ impl<'a> Stream<'a> {
             )),
         }
     }
+}
 
-    /// Fills the beginning of `output` and returns the number of bytes. The number is 0 at the end,
-    /// when all checksums have been checked.
-    ///
-    /// # Errors
-    /// When the data are damaged or end too early.
-    pub(crate) fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+impl Source for Stream<'_> {
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
         match self {
             Self::Plain(rest) => {
                 let size = rest.len().min(output.len());

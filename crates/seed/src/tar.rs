@@ -8,7 +8,6 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::decompress::Stream;
 use crate::error::shown;
 
 const BLOCK: usize = 512;
@@ -44,9 +43,19 @@ pub(crate) struct Entry {
     pub(crate) link: Vec<u8>,
 }
 
+/// The bytes of an archive, which come piece by piece.
+pub(crate) trait Source {
+    /// Fills the beginning of `output` and returns the number of bytes. The number is 0 at the end,
+    /// when all checksums have been checked.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or end too early.
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, String>;
+}
+
 /// A tar archive that is being read.
 pub(crate) struct Reader<'a> {
-    stream: Stream<'a>,
+    source: Box<dyn Source + 'a>,
     buffer: Box<[u8]>,
     /// The unread part of the buffer.
     start: usize,
@@ -66,9 +75,9 @@ struct Extensions {
 
 impl<'a> Reader<'a> {
     /// Begins to read an archive.
-    pub(crate) fn new(stream: Stream<'a>) -> Self {
+    pub(crate) fn new(source: Box<dyn Source + 'a>) -> Self {
         Self {
-            stream,
+            source,
             buffer: vec![0; BUFFER].into(),
             start: 0,
             end: 0,
@@ -169,7 +178,7 @@ impl<'a> Reader<'a> {
     fn available(&mut self, wanted: u64) -> Result<usize, String> {
         if self.start == self.end {
             self.start = 0;
-            self.end = self.stream.read(&mut self.buffer)?;
+            self.end = self.source.read(&mut self.buffer)?;
             if self.end == 0 {
                 return Err(
                     "truncated: the tar archive ends within an entry or without an end mark".into(),
@@ -209,7 +218,7 @@ impl<'a> Reader<'a> {
     /// Reads the padding after the end mark, because the stream's checksum may be behind it.
     fn finish(&mut self) -> Result<(), String> {
         self.start = self.end;
-        while self.stream.read(&mut self.buffer)? > 0 {}
+        while self.source.read(&mut self.buffer)? > 0 {}
         Ok(())
     }
 }
@@ -329,6 +338,7 @@ fn invalid(header: &[u8; BLOCK], field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decompress::Stream;
 
     fn header(name: &[u8], kind: u8, size: &[u8]) -> [u8; BLOCK] {
         let mut header = [0; BLOCK];
@@ -350,7 +360,7 @@ mod tests {
     }
 
     fn read(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
-        let mut reader = Reader::new(Stream::Plain(archive));
+        let mut reader = Reader::new(Box::new(Stream::Plain(archive)));
         let mut found = Vec::new();
         while let Some(entry) = reader.next()? {
             let mut data = Vec::new();

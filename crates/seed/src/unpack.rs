@@ -4,6 +4,7 @@
 //! Maintainer scripts do not run. The caller gives their effects as additions.
 
 mod additions;
+mod ahead;
 mod same;
 
 use alloc::ffi::CString;
@@ -20,11 +21,11 @@ use rustix::io::Errno;
 use rustix::process::umask;
 
 use crate::arguments::{Addition, Unpack};
-use crate::deb;
 use crate::error::{Error, explain, shown};
-use crate::files::{Mapped, names, open_directory, write_all};
+use crate::files::{names, open_directory, write_all};
 use crate::rooted::{Missing, Root, Unresolved, c_string, split};
 use crate::tar::{Entry, Kind, Reader};
+use ahead::{Package, Packages};
 use same::{same_contents, same_file};
 
 /// The links at the top into `usr`: Debian's merged layout.
@@ -43,18 +44,17 @@ pub(crate) fn unpack(options: &Unpack) -> Result<(), Error> {
     // The modes are those of the packages.
     umask(Mode::empty());
     let mut unpacker = Unpacker::new(options)?;
-    for package in &options.packages {
-        let file = Mapped::open(package)?;
+    let mut packages = Packages::new(&options.packages);
+    while let Some(package) = packages.next()? {
+        let name = base_name(package.path);
         unpacker
-            .package(file.bytes())
+            .package(&package)
             .map_err(|problem| match problem {
                 Problem::Package(reason) => Error::Package {
-                    package: base_name(package),
+                    package: name,
                     reason,
                 },
-                Problem::Io(what, errno) => {
-                    Error::io(format!("{what} of {}", base_name(package)), errno)
-                }
+                Problem::Io(what, errno) => Error::io(format!("{what} of {name}"), errno),
             })?;
     }
     for addition in &options.additions {
@@ -118,8 +118,8 @@ impl Unpacker {
         })
     }
 
-    fn package(&mut self, file: &[u8]) -> Result<(), Problem> {
-        let mut archive = Reader::new(deb::data(file)?);
+    fn package(&mut self, package: &Package<'_>) -> Result<(), Problem> {
+        let mut archive = Reader::new(package.archive()?);
         while let Some(entry) = archive.next()? {
             let path = normalized(&entry.path)?;
             if path.is_empty() || self.is_excluded(&path) {

@@ -401,6 +401,79 @@ fn damage_is_found_in_every_compression() {
 }
 
 #[test]
+fn the_number_of_cores_changes_nothing() {
+    let test = "the_number_of_cores_changes_nothing";
+    if !has("taskset") || !has("gzip") {
+        return skipped(test, "there is no taskset or no gzip");
+    }
+    let directory = scratch();
+    // While the first package is being written, the second one has more than a process may keep.
+    let large: Vec<u8> = (0..100_000_000_u64).map(|n| (n >> 12) as u8).collect();
+    let mut names = Vec::new();
+    for number in 0..40 {
+        let size = if number < 2 { large.len() } else { number };
+        let entries = [
+            Entry::file(&format!("./{number}"), &large[..size]),
+            Entry::file("./common", b"the same in all"),
+        ];
+        let name = format!("{number}.deb");
+        let package = deb("data.tar.gz", &compressed(&["gzip", "-1"], &tar(&entries)));
+        fs::write(directory.path().join(&name), package).unwrap();
+        names.push(name);
+    }
+    let unpacked = |root: &str, cores: &str| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cores]).arg(common::seed_path());
+        command.args(["unpack", "--into", root]).args(&names);
+        succeed(command.current_dir(directory.path()));
+        tree(&directory.path().join(root))
+    };
+    let one = unpacked("one", "0");
+    assert_eq!(
+        one.iter().filter(|(path, _)| path.ends_with("39")).count(),
+        1
+    );
+    let all = format!(
+        "0-{}",
+        std::thread::available_parallelism().unwrap().get() - 1
+    );
+    assert!(one == unpacked("all", &all));
+}
+
+#[test]
+fn of_several_faults_that_of_the_first_package_is_named() {
+    let test = "of_several_faults_that_of_the_first_package_is_named";
+    if !has("gzip") {
+        return skipped(test, "there is no gzip");
+    }
+    let data: Vec<u8> = (0..300_000_u64).map(|n| (n * n / 1000) as u8).collect();
+    let good = compressed(&["gzip"], &tar(&[Entry::file("./data", &data)]));
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 0x10;
+    let directory = scratch();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(directory.path().join(name), bytes).unwrap();
+    };
+    file("good.deb", &deb("data.tar.gz", &good));
+    file("bad.deb", &deb("data.tar.gz", &bad));
+    file("cut.deb", &deb("data.tar.gz", &good[..good.len() / 2]));
+    file("none.deb", b"not a package at all");
+    for (packages, code, reason) in [
+        (["good.deb", "bad.deb", "missing.deb"], 65, "bad.deb: "),
+        (["good.deb", "missing.deb", "bad.deb"], 74, "missing.deb"),
+        (["good.deb", "cut.deb", "bad.deb"], 65, "cut.deb: "),
+        (["good.deb", "none.deb", "cut.deb"], 65, "none.deb: not a"),
+    ] {
+        let root = scratch();
+        let mut command = seed();
+        command.args(["unpack", "--into"]).arg(root.path());
+        command.args(packages).current_dir(directory.path());
+        let message = fail(&mut command, code);
+        assert!(message.contains(reason), "{packages:?}: {message}");
+    }
+}
+
+#[test]
 fn a_package_that_is_none_is_an_error() {
     let whole = plain_deb(&[Entry::file("./file", b"content")]);
     let mut header = whole.clone();
