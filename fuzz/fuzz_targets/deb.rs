@@ -1,7 +1,7 @@
 //! Debian packages. The content may be compressed a thousandfold, so only a megabyte of it is read.
 #![no_main]
 
-use crateyard_debian::deb::DebReader;
+use crateyard_unpack::deb::DebReader;
 use libfuzzer_sys::fuzz_target;
 use std::io::{Cursor, Read};
 

@@ -4,7 +4,6 @@
 use crateyard_attestation::provenance::{Statement, compare};
 use crateyard_audit::subject::Subject;
 use crateyard_cache::packs::PackIndex;
-use crateyard_debian::deb::DebReader;
 use crateyard_debian::release::Release;
 use crateyard_fetch::package_lock;
 use crateyard_image::attestation::spdx::Document;
@@ -16,6 +15,7 @@ use crateyard_signing::{
 use crateyard_testing::mutations::survive;
 use crateyard_testing::sigstore::{Sigstore, token};
 use crateyard_toolchain::manifest::ChannelManifest;
+use crateyard_unpack::deb::DebReader;
 use std::io::{Cursor, Read};
 
 /// Whole inputs.

@@ -1,4 +1,4 @@
-//! Debian packages: signed indexes, resolution, `debian.lock`, `.deb` files.
+//! Debian packages: signed indexes, resolution, `debian.lock`.
 //!
 //! Each module is one step from a package's name to its bytes:
 //!
@@ -6,8 +6,9 @@
 //! 2. [`release`] checks the archive's signature by one of its [`keys`], and each index's hash;
 //! 3. [`index`] reads the indexes ([`control`], [`version`], [`relation`] are their grammar);
 //! 4. [`resolve`] turns named sets of packages into closures;
-//! 5. [`lock`] is the file that pins the result;
-//! 6. [`deb`] reads the package files themselves.
+//! 5. [`lock`] is the file that pins the result.
+//!
+//! `crates/unpack` reads the package files themselves.
 //!
 //! ```
 //! use std::path::Path;
@@ -36,7 +37,6 @@
 
 pub mod apt;
 pub mod control;
-pub mod deb;
 pub mod index;
 pub mod keys;
 pub mod lock;

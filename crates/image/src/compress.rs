@@ -398,7 +398,7 @@ mod tests {
                 }
                 let mut back = Vec::new();
                 let media_type = layer_media_type(algorithm);
-                crateyard_oci::layer::decompress(media_type, &one[..])
+                crateyard_unpack::layer::decompress(media_type, &one[..])
                     .unwrap()
                     .read_to_end(&mut back)
                     .unwrap();

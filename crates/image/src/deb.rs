@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crateyard_debian::deb::DebError;
 use crateyard_oci::tar;
+use crateyard_unpack::deb::DebError;
 
 use crate::spec::DebianPackage;
 use crate::{Error, Result};
@@ -28,7 +28,7 @@ impl Deb {
     /// When the file can't be read or is not a sound package.
     pub fn open(path: &Path) -> Result<Deb> {
         let explain = |error| explain(path, error);
-        let opened = crateyard_debian::deb::DebReader::open(path).map_err(explain)?;
+        let opened = crateyard_unpack::deb::DebReader::open(path).map_err(explain)?;
         let control = opened.control().map_err(explain)?;
         let field = |name: &str| opened.required_field(name).map(str::to_owned);
         let package = DebianPackage {
@@ -106,7 +106,7 @@ impl Deb {
     /// # Errors
     /// When the file can't be read or has no data archive.
     pub fn data(&self) -> Result<tar::Reader<Box<dyn Read + Send>>> {
-        let opened = crateyard_debian::deb::DebReader::open(&self.path)
+        let opened = crateyard_unpack::deb::DebReader::open(&self.path)
             .map_err(|error| explain(&self.path, error))?;
         Ok(tar::Reader::new(Box::new(opened.into_data())))
     }

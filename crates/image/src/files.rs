@@ -330,7 +330,7 @@ struct LayerStream<'a> {
 impl<'a> LayerStream<'a> {
     fn open(blobs: &'a dyn Blobs, layer: &Descriptor) -> Result<LayerStream<'a>> {
         let tar =
-            crateyard_oci::layer::open(blobs, layer, |blob| VerifyingReader::new(blob, layer))?;
+            crateyard_unpack::layer::open(blobs, layer, |blob| VerifyingReader::new(blob, layer))?;
         Ok(LayerStream {
             reader: tar::Reader::within(tar, blobs.budget()),
             what: format!("layer {} of {}", layer.digest, blobs.title()),

@@ -1,15 +1,6 @@
-//! Compression formats and their decoders.
-
-use std::io::{self, BufReader, Read};
+//! Compression formats. `crates/unpack` has their decoders.
 
 use crate::media_type;
-
-/// The largest accepted zstd window, as a power of two: 128 MiB, zstd's own bound for streams. It
-/// bounds the memory that a hostile stream can ask for.
-const MAX_ZSTD_WINDOW_LOG: u32 = 27;
-/// The most memory that an xz stream may ask for, in KiB, as in crates/seed. Debian's packages need
-/// 65 MiB, archives of Rust's releases 129 MiB.
-const MAX_XZ_MEMORY: u32 = 160 << 10;
 
 /// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,27 +41,5 @@ impl CompressionFormat {
         } else {
             Self::None
         }
-    }
-
-    /// Returns a reader that decompresses this format.
-    ///
-    /// # Errors
-    /// When the decoder can't be set up. Damage to the data is found while reading.
-    pub fn reader<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
-        let input = BufReader::with_capacity(64 << 10, input);
-        Ok(match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Self::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-                Box::new(decoder)
-            }
-            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
-                input,
-                true,
-                MAX_XZ_MEMORY,
-            )),
-            Self::None => Box::new(input),
-        })
     }
 }

@@ -5,7 +5,7 @@
 //!   keeps the bytes that a digest covers.
 //! - Blobs: [`Blobs`] is the trait of all sources of blobs. [`Layout`] reads them from a layout
 //!   directory, an OCI archive or a docker archive.
-//! - Layers: [`compression`] and [`tar`].
+//! - Layers: [`compression`] and [`tar`]. `crates/unpack` decompresses them.
 //! - Limits: [`limits::Budget`], which every reader draws from.
 //!
 //! Everything here reads hostile input: memory and time are bounded, no path from the input is
@@ -34,7 +34,6 @@ mod document;
 mod error;
 mod images;
 mod json;
-pub mod layer;
 pub mod layout;
 pub mod limits;
 mod manifest;

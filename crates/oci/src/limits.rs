@@ -12,6 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::json::values;
 use crate::{Descriptor, Digest, Error, Result};
 
+/// The most memory that an xz stream may ask for, in KiB, as in crates/seed. Debian's packages need
+/// 65 MiB, archives of Rust's releases 129 MiB.
+pub const MAX_XZ_MEMORY: u32 = 160 << 10;
+
 /// Limits of reading one image. All sizes are in bytes.
 ///
 /// ```

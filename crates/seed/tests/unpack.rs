@@ -407,11 +407,16 @@ fn the_number_of_cores_changes_nothing() {
         return skipped(test, "there is no taskset or no gzip");
     }
     let directory = scratch();
-    // While the first package is being written, the second one has more than a process may keep.
+    // While the first package is being written, the second one has more than a process may keep,
+    // and the next ones more than fits into a pipe.
     let large: Vec<u8> = (0..100_000_000_u64).map(|n| (n >> 12) as u8).collect();
     let mut names = Vec::new();
     for number in 0..40 {
-        let size = if number < 2 { large.len() } else { number };
+        let size = match number {
+            0 | 1 => large.len(),
+            2..8 => 5_000_000,
+            _ => number,
+        };
         let entries = [
             Entry::file(&format!("./{number}"), &large[..size]),
             Entry::file("./common", b"the same in all"),

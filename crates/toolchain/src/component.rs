@@ -4,10 +4,11 @@
 //! components, and rustc finds its libraries beside itself.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{BufReader, Read as _};
 use std::path::{Component as Part, Path, PathBuf};
 
-use crateyard_oci::compression::CompressionFormat;
+use crateyard_oci::limits::MAX_XZ_MEMORY;
+use lzma_rust2::XzReader;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
@@ -86,7 +87,8 @@ impl Files {
         let raw = files.directory.path().join("archive");
         let file = File::open(archive).map_err(io(archive))?;
         // The end of a larger one is missing.
-        let unpacked = CompressionFormat::Xz.reader(file).map_err(io(archive))?;
+        let file = BufReader::with_capacity(1 << 16, file);
+        let unpacked = XzReader::new_mem_limit(file, true, MAX_XZ_MEMORY);
         let mut tar = tar::Archive::new(unpacked.take(MAX_UNPACKED));
         tar.unpack(&raw).map_err(io(archive))?;
         let wrong = |reason: String| Error::Archive {

@@ -42,7 +42,7 @@ impl Check<'_> {
     }
 
     fn read_layer(&mut self, subject: &str, layer: &Descriptor) -> Option<Digest> {
-        let tar = match crateyard_oci::layer::open(self.blobs, layer, |blob| blob) {
+        let tar = match crateyard_unpack::layer::open(self.blobs, layer, |blob| blob) {
             Ok(tar) => tar,
             Err(error) => {
                 self.error(subject, error.to_string());

@@ -205,7 +205,7 @@ pub(crate) fn make_layer(
 pub(crate) fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     let blob = std::fs::File::open(out.join("blob")).unwrap();
     let mut bytes = Vec::new();
-    let mut reader = crateyard_oci::layer::decompress(&record.media_type, blob).unwrap();
+    let mut reader = crateyard_unpack::layer::decompress(&record.media_type, blob).unwrap();
     reader.read_to_end(&mut bytes).unwrap();
     bytes
 }

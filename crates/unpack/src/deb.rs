@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
+use crateyard_debian::control::Stanza;
 use crateyard_oci::compression::CompressionFormat;
 
-use crate::control::Stanza;
+use crate::decompress;
 
 /// The size limit of a control part, in bytes. Real ones are small; a damaged one must not fill the
 /// memory.
@@ -156,7 +157,7 @@ impl Member {
                 )));
             }
         };
-        format.reader(content).map_err(|source| self.error(source))
+        decompress(format, content).map_err(|source| self.error(source))
     }
 
     fn error(&self, source: io::Error) -> DebError {

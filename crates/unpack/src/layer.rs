@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use crate::compression::CompressionFormat;
-use crate::limits::Bounded;
-use crate::{Blobs, Descriptor, Error, Result};
+use crateyard_oci::compression::CompressionFormat;
+use crateyard_oci::limits::Bounded;
+use crateyard_oci::{Blobs, Descriptor, Error, Result};
 
 /// Reads the uncompressed tar of a layer. Nothing limits the output, so it is only for layers of
 /// one's own.
@@ -19,7 +19,7 @@ pub fn decompress<'a>(
         let problem = format!("{media_type:?} is not the media type of a layer");
         io::Error::new(io::ErrorKind::Unsupported, problem)
     })?;
-    format.reader(blob)
+    crate::decompress(format, blob)
 }
 
 /// Opens the uncompressed tar of a layer that anybody may have written. The budget of `blobs`
