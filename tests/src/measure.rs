@@ -42,6 +42,10 @@ struct Args {
     /// Builds of each sort
     #[arg(long, value_name = "N", default_value_t = 3)]
     repetitions: usize,
+    /// Builds after an edit of each program; default: as many. They are short, and differ by as
+    /// much as what is measured
+    #[arg(long, value_name = "N")]
+    edit_repetitions: Option<usize>,
     /// The workspace: a git repository with a flake; default: this one
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
@@ -174,7 +178,8 @@ fn main() -> Result<()> {
     let place = args.place.clone().unwrap_or(temporary.path().join("bench"));
     fs::create_dir_all(&place)?;
     let bench = Bench::new(&args, &place.canonicalize()?)?;
-    let measured = bench.measure(args.repetitions)?;
+    let edits = args.edit_repetitions.unwrap_or(args.repetitions);
+    let measured = bench.measure(args.repetitions, edits)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
     } else {
@@ -237,7 +242,7 @@ impl Bench {
         self.cold.nix(command, &images).map(drop)
     }
 
-    fn measure(&self, repetitions: usize) -> Result<Measured> {
+    fn measure(&self, repetitions: usize, edits: usize) -> Result<Measured> {
         let mut measured = Measured {
             cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
             nix: nix::nix(&["--version"])?,
@@ -286,10 +291,10 @@ impl Bench {
             measured.simulated = simulated::simulated(&self.plan, &report, overhead)?;
         }
         for edit in &self.edits {
-            measured.edits.push(self.edit_one(edit, repetitions)?);
+            measured.edits.push(self.edit_one(edit, edits)?);
         }
         say("edits of the last program, all images");
-        for _ in 0..repetitions {
+        for _ in 0..edits {
             let (seconds, compiler) = self.edit(self.edits.last(), &[])?;
             measured.edit_all.push(seconds);
             measured.edit_all_compiler.push(compiler);
@@ -416,7 +421,8 @@ impl Bench {
         ))
     }
 
-    /// Edits one program repeatedly. `assemble build` and Cargo build it after each edit.
+    /// Edits one program repeatedly. `assemble build` and Cargo build it after each edit, and take
+    /// turns in going first.
     fn edit_one(&self, edit: &Edit, repetitions: usize) -> Result<Edited> {
         let Edit { image, file } = edit;
         say(&format!("edits of {file}, image {image}"));
@@ -426,12 +432,16 @@ impl Bench {
             compiler: Vec::new(),
             cargo: Vec::new(),
         };
-        for _ in 0..repetitions {
-            let (seconds, compiler) = self.edit(Some(edit), &[image])?;
-            edited.image_written.push(seconds);
-            edited.compiler.push(compiler);
-            if self.sorts.contains(&Sort::Cargo) {
-                edited.cargo.push(self.own.edited(file)?);
+        for repetition in 0..repetitions {
+            let cargo_first = repetition % 2 == 1;
+            for is_cargo in [cargo_first, !cargo_first] {
+                if !is_cargo {
+                    let (seconds, compiler) = self.edit(Some(edit), &[image])?;
+                    edited.image_written.push(seconds);
+                    edited.compiler.push(compiler);
+                } else if self.sorts.contains(&Sort::Cargo) {
+                    edited.cargo.push(self.own.edited(file)?);
+                }
             }
         }
         Ok(edited)
@@ -534,6 +544,12 @@ fn table(measured: &Measured) -> String {
         rows.push((
             format!("edit of {}: assemble build, image written", edit.image),
             edited(&edit.image_written, &edit.compiler),
+        ));
+        let pairs = edit.image_written.iter().zip(&edit.cargo);
+        let more: Vec<f64> = pairs.map(|(ours, cargo)| ours - cargo).collect();
+        rows.push((
+            format!("edit of {}: more than Cargo, of each pair", edit.image),
+            (median(&more), String::new()),
         ));
     }
     rows.push((
