@@ -101,7 +101,6 @@ struct Report {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let locks = Locks::of(&args);
-    let reading = Pulse::in_log(|| "reading what is pinned".to_owned());
     for lock in [&locks.debian, &locks.cargo] {
         crateyard_workspace::files::check(lock.parent().unwrap_or(Path::new("")))?;
     }
@@ -116,19 +115,14 @@ pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&locks.debian, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
-    let mut debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
     crate::brought::bring(workspace_of(&locks.cargo), args.store.as_deref());
-    let own = own(&locks.cargo);
-    let own_lock = own.as_ref().map(|own| Lock::load(&own.debian_lock));
-    let own_lock = own_lock.transpose()?.filter(|own_lock| *own_lock != lock);
-    if let Some(own_lock) = &own_lock {
-        debs.extend(own_debs(own_lock, &debs, &store)?);
-    }
-    let pinned = crates::read(&locks.cargo, &store)?;
 
-    drop(reading);
-    let (report, toolchain) = fetch_at_once(&args, &locks, &pinned, &debs, &store);
-    let mut report = report?;
+    let (fetched, toolchain) = fetch_at_once(&args, &locks, &lock, &store);
+    let Fetched {
+        mut report,
+        own,
+        pinned,
+    } = fetched?;
     fetch_inputs_of_parts(&locks.debian, &store, &mut report)?;
     report.toolchain = toolchain?;
     if let Some(own) = own {
@@ -155,27 +149,53 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The files of the locks, and what the locks and the flake pin besides.
+struct Fetched {
+    report: Report,
+    own: Option<Own>,
+    pinned: Pinned,
+}
+
 /// Fetches crates, Debian packages and the compiler at once. Copying and hashing the compiler takes
-/// as long as a download of the packages.
+/// as long as reading what is pinned and a download of the packages.
 fn fetch_at_once(
     args: &Args,
     locks: &Locks,
-    pinned: &Pinned,
-    debs: &[DebFile<'_>],
+    lock: &Lock,
     store: &Store,
-) -> (Result<Report>, Result<Option<Release>>) {
-    let lock = toolchain_lock(&locks.toolchain);
-    let (report, toolchain) = std::thread::scope(|scope| {
-        let lock = lock.as_deref();
-        let fetch = move || lock.map(|lock| release::fetch(lock, store)).transpose();
+) -> (Result<Fetched>, Result<Option<Release>>) {
+    let compiler = toolchain_lock(&locks.toolchain);
+    let (fetched, toolchain) = std::thread::scope(|scope| {
+        let compiler = compiler.as_deref();
+        let fetch = move || compiler.map(|lock| release::fetch(lock, store)).transpose();
         let toolchain = scope.spawn(fetch);
-        let report = fetch_files(args, locks, pinned, debs, store);
-        (report, joined(toolchain, "fetching the compiler"))
+        let fetched = fetch_pinned(args, locks, lock, store);
+        (fetched, joined(toolchain, "fetching the compiler"))
     });
-    if let (Err(_), Err(error)) = (&report, &toolchain) {
+    if let (Err(_), Err(error)) = (&fetched, &toolchain) {
         warning!("the compiler is not fetched either: {error:#}");
     }
-    (report, toolchain)
+    (fetched, toolchain)
+}
+
+/// Reads what the locks and the flake pin, and fetches the crates and Debian packages of it.
+fn fetch_pinned(args: &Args, locks: &Locks, lock: &Lock, store: &Store) -> Result<Fetched> {
+    let reading = Pulse::in_log(|| "reading what is pinned".to_owned());
+    let mut debs = debs::select(lock, &args.sets, &args.architectures, store)?;
+    let own = own(&locks.cargo);
+    let own_lock = own.as_ref().map(|own| Lock::load(&own.debian_lock));
+    let own_lock = own_lock.transpose()?.filter(|own_lock| own_lock != lock);
+    if let Some(own_lock) = &own_lock {
+        debs.extend(own_debs(own_lock, &debs, store)?);
+    }
+    let pinned = crates::read(&locks.cargo, store)?;
+    drop(reading);
+    let report = fetch_files(args, locks, &pinned, &debs, store)?;
+    Ok(Fetched {
+        report,
+        own,
+        pinned,
+    })
 }
 
 /// Fetches the crates and Debian packages that the store lacks, both at once.
