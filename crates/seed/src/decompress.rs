@@ -346,8 +346,8 @@ mod tests {
 
     #[test]
     fn xz_may_ask_for_the_memory_of_rusts_archives_and_not_for_much_more() {
-        // The code of the dictionary's size: `xz -9` writes 28 (64 MiB), and Rust's archives have 30
-        // (128 MiB).
+        // The code of the dictionary's size: `xz -9` writes 28 (64 MiB), and Rust's archives have
+        // 30 (128 MiB).
         let fault = |code| {
             let (flags, block) = ([0, 1], [2, 0, 0x21, 1, code, 0, 0, 0]);
             let mut stream = b"\xfd7zXZ\0".to_vec();
