@@ -178,8 +178,6 @@ in
     releaseOf
     runtime
     bare
-    runner
-    planner
     tree
     workspace
     make

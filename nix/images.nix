@@ -313,9 +313,12 @@ let
         ]
         ++ (if linker == [ ] then [ ] else [ "toolchain.linker" ])
         ++ (if isNative target then [ ] else [ target.cross ]);
-        tools = {
-          inherit (foundation) runner planner seed;
-          image = foundation.imageProgram;
+        # By content: an image that named their store paths would drag them into every cache.
+        tools = builtins.mapAttrs (_: digest: "sha256:${digest}") {
+          inherit (foundation.bootstrap.digests) image;
+          runner = foundation.bootstrap.digests.unit;
+          planner = foundation.bootstrap.digests.plan;
+          seed = builtins.hashFile "sha256" foundation.seed;
         };
         inherit revision;
       };

@@ -7,8 +7,9 @@
 # builds the program during evaluation and takes its bytes from there. If the edit changed no byte,
 # the path stays the same, and nothing is built again.
 #
-# Gives: { programs, needed, brought, fromSource, wanted, check }
+# Gives: { programs, digests, needed, brought, fromSource, wanted, check }
 #   programs    maps names to programs: strings
+#   digests     maps names to the SHA-256 of the program's bytes, in hexadecimal digits
 #   needed      the programs that evaluation builds: a directory of links
 #   brought     all programs as a command line brings them along: bin/NAME
 #   fromSource  all programs built from source, as `assemble bootstrap` reads them: bin/NAME, and
@@ -90,6 +91,13 @@ let
 in
 {
   programs = each (name: "${fixed name}");
+  digests = each (
+    name:
+    if isCurrent name then
+      pins.${name}.sha256
+    else
+      builtins.hashFile "sha256" "${made.built}/bin/${name}"
+  );
   needed = links {
     name = "tools";
     entries = builtins.listToAttrs (

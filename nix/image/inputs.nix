@@ -27,7 +27,7 @@
   # that compile.
   components,
   toolchainSets,
-  # Maps the name of each program of Crateyard that helps to make images to its store path.
+  # Maps the name of each program of Crateyard that helps to make images to its digest.
   tools,
   # The revision that is built, for crates that get it: { commit, time, dirty }.
   revision,
@@ -295,9 +295,7 @@ in
     target = settings.target or target;
   }
   // (if declared == { } then { } else { crates = declared; });
-  tools = builtins.mapAttrs (
-    _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
-  ) tools;
+  inherit tools;
   packages =
     (
       if programs == [ ] then

@@ -52,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The limit of a cold runner's downloads, relative to the size of the images.
-const OVERHEAD: f64 = 1.05;
+const OVERHEAD: f64 = 1.01;
 
 fn cold_http() -> Result<()> {
     let main = Main::pushed()?;

@@ -137,7 +137,7 @@ pub struct Revision {
 pub struct InternalParameters {
     /// The use of each crate, by name and version.
     pub crates: BTreeMap<String, CrateUse>,
-    /// The builder's own programs.
+    /// The builder's own programs, by name, each as the digest of its file.
     pub tools: BTreeMap<String, String>,
     /// The facts that a CI system states about the run, by the names of its variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -14,7 +14,7 @@ pub struct InputsSpec {
     pub description: serde_json::Value,
     /// The options for Cargo.
     pub build: BuildInputs,
-    /// The builder's own programs, by name, each as the name of its store path.
+    /// The builder's own programs, by name, each as the digest of its file.
     #[serde(default)]
     pub tools: BTreeMap<String, String>,
     /// Debian packages.
