@@ -277,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_asks_for_much_memory_is_refused() {
+        // An xz stream whose block asks for a dictionary of 192 MiB (code 31), with both checksums.
+        let stream = b"\xfd7zXZ\0\0\x01\x69\x22\xde\x36\x02\0\x21\x01\x1f\0\0\0\xfe\x60\xed\xde";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tar.xz");
+        fs::write(&path, stream).unwrap();
+        let error = Files::unpacked("a", &path).err().unwrap();
+        let said = format!("{error:?}");
+        assert!(said.contains("mem"), "{said}");
+    }
+
+    #[test]
     fn an_archive_moves_and_reads_nothing_outside() {
         let outside = tempfile::tempdir().unwrap();
         let letter = outside.path().join("letter");
