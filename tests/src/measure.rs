@@ -432,16 +432,21 @@ impl Bench {
             compiler: Vec::new(),
             cargo: Vec::new(),
         };
+        let cargo = |edited: &mut Edited| -> Result<()> {
+            if self.sorts.contains(&Sort::Cargo) {
+                edited.cargo.push(self.own.edited(file)?);
+            }
+            Ok(())
+        };
         for repetition in 0..repetitions {
-            let cargo_first = repetition % 2 == 1;
-            for is_cargo in [cargo_first, !cargo_first] {
-                if !is_cargo {
-                    let (seconds, compiler) = self.edit(Some(edit), &[image])?;
-                    edited.image_written.push(seconds);
-                    edited.compiler.push(compiler);
-                } else if self.sorts.contains(&Sort::Cargo) {
-                    edited.cargo.push(self.own.edited(file)?);
-                }
+            if repetition % 2 == 1 {
+                cargo(&mut edited)?;
+            }
+            let (seconds, compiler) = self.edit(Some(edit), &[image])?;
+            edited.image_written.push(seconds);
+            edited.compiler.push(compiler);
+            if repetition % 2 == 0 {
+                cargo(&mut edited)?;
             }
         }
         Ok(edited)
