@@ -1,5 +1,5 @@
 //! The few system calls that `rustix` leaves to a C library: making a process, becoming a program,
-//! and signals.
+//! and signals. Also the end of a process with its parent.
 
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -8,7 +8,7 @@ use core::ptr;
 
 use alloc::ffi::CString;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 #[cfg(target_arch = "x86_64")]
 mod number {
@@ -107,6 +107,20 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
     let pid =
         checked(unsafe { call(number::CLONE, [Signal::CHILD.as_raw() as usize, 0, 0, 0, 0]) })?;
     Ok(Pid::from_raw(pid as i32))
+}
+
+/// Lets the kernel kill this process when its parent is killed. New namespaces reset this, so it
+/// comes after them.
+///
+/// # Errors
+/// `ESRCH` when the parent is gone already.
+pub fn die_with(parent: Pid) -> Result<(), Errno> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) {
+        Ok(())
+    } else {
+        Err(Errno::SRCH)
+    }
 }
 
 /// Becomes another program. Returns only on failure.

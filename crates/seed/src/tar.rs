@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use crate::error::shown;
 
 const BLOCK: usize = 512;
-const BUFFER: usize = 128 << 10;
+/// The number of bytes of an archive that are read at once.
+pub(crate) const BUFFER: usize = 128 << 10;
 /// The longest name, link's target or PAX header, in bytes, as in crates/oci.
 const MAX_EXTENSION: u64 = 1 << 20;
 

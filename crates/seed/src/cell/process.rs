@@ -9,10 +9,7 @@ use core::convert::Infallible;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, chdir, getppid, kill_process,
-    set_parent_process_death_signal, wait,
-};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, chdir, kill_process, wait};
 
 use crate::error::{Error, explain, shown};
 use crate::output;
@@ -49,16 +46,9 @@ pub(super) fn start_in(directory: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Lets the kernel kill this process when its parent, the seed, is killed. New namespaces reset
-/// this, so it comes after them.
+/// Lets the kernel kill this process when the seed is killed.
 pub(super) fn die_with(seed: Pid) -> Result<(), Error> {
-    let killed = |_| Error::Cell("the seed has been killed".into());
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(killed)?;
-    if getppid() == Some(seed) {
-        Ok(())
-    } else {
-        Err(killed(Errno::SRCH))
-    }
+    sys::die_with(seed).map_err(|_| Error::Cell("the seed has been killed".into()))
 }
 
 /// Waits for the program, and passes signals on to it. Returns its exit code.

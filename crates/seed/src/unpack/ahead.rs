@@ -15,17 +15,14 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal,
-    waitpid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use rustix::thread::sched_getaffinity;
 
 use crate::deb;
 use crate::error::{Error, explain};
 use crate::files::Mapped;
 use crate::sys;
-use crate::tar::Source;
+use crate::tar::{BUFFER, Source};
 
 /// The number of packages that are decompressed at once. More than there are cores, because a
 /// process that is ahead of its turn may have to wait with what it has.
@@ -34,7 +31,6 @@ const AT_ONCE: usize = 16;
 const KEPT: usize = 64 << 20;
 /// The number of bytes in a pipe: as many as the system allows everybody.
 const PIPE: usize = 1 << 20;
-const PIECE: usize = 128 << 10;
 
 /// Packages, in the order in which they are unpacked.
 pub(super) struct Packages<'a> {
@@ -130,7 +126,7 @@ impl Process {
             return Ok(Self { id, pipe, complete });
         }
         drop(pipe);
-        let complete = die_with(seed) && decompress(package, &into);
+        let complete = sys::die_with(seed).is_ok() && decompress(package, &into);
         sys::exit(i32::from(!complete))
     }
 
@@ -182,11 +178,6 @@ fn fault(package: &[u8]) -> String {
     }
 }
 
-/// Lets the kernel kill this process when the seed is killed.
-fn die_with(seed: Pid) -> bool {
-    set_parent_process_death_signal(Some(Signal::KILL)).is_ok() && getppid() == Some(seed)
-}
-
 /// Decompresses a package into a pipe. Does not wait for the reader before [`KEPT`] bytes are
 /// unread. Returns whether everything was written.
 fn decompress(package: &[u8], into: &OwnedFd) -> bool {
@@ -207,7 +198,7 @@ fn decompress(package: &[u8], into: &OwnedFd) -> bool {
 /// returned last.
 fn pieces(package: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> Result<bool, String> {
     let mut stream = deb::data(package)?;
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; BUFFER];
     loop {
         match stream.read(&mut buffer)? {
             0 => return Ok(true),
