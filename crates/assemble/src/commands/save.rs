@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let place = Place::find_current(&args.image, &args.place.workspace)?;
     if let (Place::Path(source), false) = (&place, to_stdout) {
-        refuse_inside(&out, source)?;
+        refuse_source(&out, source)?;
     }
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let references = match args.references.is_empty() {
@@ -112,15 +112,22 @@ pub fn run(args: Args) -> Result<()> {
     print(&format!("{}  {}\n", args.out.display(), bytes(size)))
 }
 
-/// Refuses a file inside the layout that is read: it could take the place of the index or a blob.
-fn refuse_inside(out: &Path, source: &Path) -> Result<()> {
-    if !source.is_dir() {
-        return Ok(());
-    }
+/// Refuses to write to the archive that is read, or inside the layout that is read: the file could
+/// take the place of the index or a blob.
+fn refuse_source(out: &Path, source: &Path) -> Result<()> {
     let real = |path: &Path| {
         let real = std::fs::canonicalize(path);
         real.with_context(|| format!("cannot find {}", path.display()))
     };
+    if !source.is_dir() {
+        if out.exists() && real(out)? == real(source)? {
+            bail!(
+                "--out {}: it is the archive that is read\n  try: another file",
+                out.display()
+            );
+        }
+        return Ok(());
+    }
     let directory = match out.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -168,12 +175,31 @@ mod tests {
             "layout/blobs/sha256/00",
             "link/sha256/00",
         ] {
-            let error = refuse_inside(&at(out), &at("layout")).unwrap_err();
+            let error = refuse_source(&at(out), &at("layout")).unwrap_err();
             assert!(error.to_string().contains("lies in the layout"), "{error}");
-            refuse_inside(&at(out), &at("a.tar")).unwrap();
+            refuse_source(&at(out), &at("a.tar")).unwrap();
         }
-        refuse_inside(&at("layout.tar"), &at("layout")).unwrap();
-        refuse_inside(Path::new("layout.tar"), &at("layout")).unwrap();
+        refuse_source(&at("layout.tar"), &at("layout")).unwrap();
+        refuse_source(Path::new("layout.tar"), &at("layout")).unwrap();
+    }
+
+    #[test]
+    fn the_archive_that_is_read_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("a.tar"), "").unwrap();
+        symlink("a.tar", at("link.tar")).unwrap();
+        fs::hard_link(at("a.tar"), at("other.tar")).unwrap();
+        for out in ["a.tar", "link.tar"] {
+            let error = refuse_source(&at(out), &at("a.tar")).unwrap_err();
+            assert!(
+                error.to_string().contains("the archive that is read"),
+                "{error}"
+            );
+        }
+        // Another name keeps the old content, because a new file takes its place.
+        refuse_source(&at("other.tar"), &at("a.tar")).unwrap();
+        refuse_source(&at("new.tar"), &at("a.tar")).unwrap();
     }
 
     #[test]
