@@ -272,18 +272,8 @@ fn time(
     (outcome.edit, outcome.edit_cargo) = Default::default();
     *step = Step::Cargo;
     let own = OwnCargo::new(cold, plan, &checkout::repository().join("toolchain.lock"))?;
-    let cargo = |outcome: &mut Outcome, step: &mut Step| -> Result<()> {
-        *step = Step::Cargo;
-        say(program, "cargo build --release, cold");
-        outcome.cold_cargo.push(own.cold()?);
-        Ok(())
-    };
     let mut first = None;
-    for repetition in 0..repetitions {
-        if repetition % 2 == 1 {
-            cargo(outcome, step)?;
-        }
-        *step = Step::Build;
+    let ours = |outcome: &mut Outcome| {
         cold.forget()?;
         cold.forget_durations(&program.name)?;
         say(program, "assemble build, cold");
@@ -293,18 +283,51 @@ fn time(
             None => first = Some(hashes),
             Some(first) => outcome.add_again(Again::compare(first, &hashes, false)),
         }
-        if repetition % 2 == 0 {
-            cargo(outcome, step)?;
-        }
-    }
+        Ok(())
+    };
+    let cargo = |outcome: &mut Outcome| {
+        say(program, "cargo build --release, cold");
+        outcome.cold_cargo.push(own.cold()?);
+        Ok(())
+    };
+    in_turns(repetitions, outcome, step, ours, cargo)?;
+
     let file = own.main_file(&program.binary)?;
-    for _ in 0..repetitions {
-        say(program, &format!("an edit of {file}"));
-        *step = Step::Build;
+    let ours = |outcome: &mut Outcome| {
+        say(program, &format!("assemble build, an edit of {file}"));
         own_cargo::edit(&cold.workspace.join(&file))?;
         outcome.edit.push(cold.assemble(&program.name)?);
-        *step = Step::Cargo;
+        Ok(())
+    };
+    let cargo = |outcome: &mut Outcome| {
+        say(
+            program,
+            &format!("cargo build --release, an edit of {file}"),
+        );
         outcome.edit_cargo.push(own.edited(&file)?);
+        Ok(())
+    };
+    in_turns(repetitions, outcome, step, ours, cargo)
+}
+
+/// Builds by units and with Cargo, again and again. They take turns in going first.
+fn in_turns(
+    repetitions: usize,
+    outcome: &mut Outcome,
+    step: &mut Step,
+    mut ours: impl FnMut(&mut Outcome) -> Result<()>,
+    mut cargo: impl FnMut(&mut Outcome) -> Result<()>,
+) -> Result<()> {
+    for repetition in 0..repetitions {
+        let mut turns = [Step::Build, Step::Cargo];
+        turns.rotate_left(repetition % 2);
+        for turn in turns {
+            *step = turn;
+            match turn {
+                Step::Cargo => cargo(outcome)?,
+                _ => ours(outcome)?,
+            }
+        }
     }
     Ok(())
 }
