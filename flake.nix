@@ -42,7 +42,7 @@
               pairs = [
                 {
                   built = "${foundation.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
-                  kept = ./nix/seed + "/seed-${architecture}-linux";
+                  kept = import ./nix/seed/file.nix { system = "${architecture}-linux"; };
                 }
               ];
               cure =

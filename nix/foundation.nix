@@ -12,6 +12,9 @@
 }:
 let
   seed = import ./seed/seed.nix { inherit system; };
+  # The SHA-256 of its bytes. `nix flake check --no-build` adds nothing to the store, so the seed's
+  # own file is read.
+  seedDigest = builtins.hashFile "sha256" (import ./seed/file.nix { inherit system; });
   cell = import ./seed/cell.nix { inherit system seed; };
   rootFileSystem = import ./debian/root-file-system.nix { inherit system seed; };
   toolchainOf = import ./debian/toolchain.nix { inherit rootFileSystem; };
@@ -167,6 +170,7 @@ in
   inherit
     system
     seed
+    seedDigest
     debian
     cell
     rootFileSystem

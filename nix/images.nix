@@ -318,7 +318,7 @@ let
           inherit (foundation.bootstrap.digests) image;
           runner = foundation.bootstrap.digests.unit;
           planner = foundation.bootstrap.digests.plan;
-          seed = builtins.hashFile "sha256" foundation.seed;
+          seed = foundation.seedDigest;
         };
         inherit revision;
       };

@@ -6,5 +6,5 @@
 }:
 builtins.path {
   name = "seed";
-  path = ./. + "/seed-${system}";
+  path = import ./file.nix { inherit system; };
 }

@@ -166,6 +166,10 @@ fn evaluates() -> Result<()> {
     Ok(())
 }
 
+/// Runs a command of Nix in an empty store, in which `nix flake check --no-build` adds nothing.
+const IN_EMPTY_STORE: &str =
+    r#"store=$(mktemp -d); trap 'rm -rf "$store"' EXIT; "$@" --store "$store""#;
+
 /// Nix 2.8 looks at all systems by itself, and newer versions only with `--all-systems`.
 fn all_systems() -> Result<Completion> {
     let release = match Release::with_nix("sid") {
@@ -181,6 +185,7 @@ fn all_systems() -> Result<Completion> {
         &["nix", "flake", "show", "--all-systems", "--json"],
     ] {
         let words = [command, &WITHOUT, &[&flake]].concat();
+        let words = [&["sh", "-c", IN_EMPTY_STORE, "sh"], &words[..]].concat();
         let (shown, _) = release.run(&directories, &settings, &words)?;
         for system in MACS.iter().filter(|_| command.contains(&"show")) {
             ensure!(shown.contains(system), "{system} is not shown");
