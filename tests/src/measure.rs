@@ -26,7 +26,7 @@ use checkout::assemble;
 use clap::Parser;
 use cold::{Cold, make_deletable, median, nix_store, remove_all, seconds};
 use crateyard_plan::Plan;
-use own_cargo::OwnCargo;
+use own_cargo::{OwnCargo, Side};
 use serde::Serialize;
 use simulated::Simulated;
 use std::fs;
@@ -432,21 +432,17 @@ impl Bench {
             compiler: Vec::new(),
             cargo: Vec::new(),
         };
-        let cargo = |edited: &mut Edited| -> Result<()> {
-            if self.sorts.contains(&Sort::Cargo) {
-                edited.cargo.push(self.own.edited(file)?);
-            }
-            Ok(())
-        };
-        for repetition in 0..repetitions {
-            if repetition % 2 == 1 {
-                cargo(&mut edited)?;
-            }
-            let (seconds, compiler) = self.edit(Some(edit), &[image])?;
-            edited.image_written.push(seconds);
-            edited.compiler.push(compiler);
-            if repetition % 2 == 0 {
-                cargo(&mut edited)?;
+        for side in (0..repetitions).flat_map(own_cargo::turns) {
+            match side {
+                Side::Units => {
+                    let (seconds, compiler) = self.edit(Some(edit), &[image])?;
+                    edited.image_written.push(seconds);
+                    edited.compiler.push(compiler);
+                }
+                Side::Cargo if self.sorts.contains(&Sort::Cargo) => {
+                    edited.cargo.push(self.own.edited(file)?);
+                }
+                Side::Cargo => {}
             }
         }
         Ok(edited)

@@ -9,6 +9,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// A kind of build in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `assemble build`.
+    Units,
+    /// `cargo build --release` in the clone.
+    Cargo,
+}
+
+/// Returns both kinds in their order for a repetition. They take turns in going first.
+pub fn turns(repetition: usize) -> [Side; 2] {
+    match repetition % 2 {
+        0 => [Side::Units, Side::Cargo],
+        _ => [Side::Cargo, Side::Units],
+    }
+}
+
 /// A clone of a workspace, and the call that builds a plan's programs in it.
 pub struct OwnCargo {
     clone: PathBuf,

@@ -41,7 +41,7 @@ use compare::Known;
 use crateyard_plan::Plan;
 use crateyard_unit::TargetKind;
 use outcome::{Again, Failure, Outcome, Step};
-use own_cargo::OwnCargo;
+use own_cargo::{OwnCargo, Side};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -273,63 +273,46 @@ fn time(
     *step = Step::Cargo;
     let own = OwnCargo::new(cold, plan, &checkout::repository().join("toolchain.lock"))?;
     let mut first = None;
-    let ours = |outcome: &mut Outcome| {
-        cold.forget()?;
-        cold.forget_durations(&program.name)?;
-        say(program, "assemble build, cold");
-        outcome.cold.push(cold.assemble(&program.name)?);
-        let hashes = cold.hashes()?;
-        match &first {
-            None => first = Some(hashes),
-            Some(first) => outcome.add_again(Again::compare(first, &hashes, false)),
-        }
-        Ok(())
-    };
-    let cargo = |outcome: &mut Outcome| {
-        say(program, "cargo build --release, cold");
-        outcome.cold_cargo.push(own.cold()?);
-        Ok(())
-    };
-    in_turns(repetitions, outcome, step, ours, cargo)?;
-
-    let file = own.main_file(&program.binary)?;
-    let ours = |outcome: &mut Outcome| {
-        say(program, &format!("assemble build, an edit of {file}"));
-        own_cargo::edit(&cold.workspace.join(&file))?;
-        outcome.edit.push(cold.assemble(&program.name)?);
-        Ok(())
-    };
-    let cargo = |outcome: &mut Outcome| {
-        say(
-            program,
-            &format!("cargo build --release, an edit of {file}"),
-        );
-        outcome.edit_cargo.push(own.edited(&file)?);
-        Ok(())
-    };
-    in_turns(repetitions, outcome, step, ours, cargo)
-}
-
-/// Builds by units and with Cargo, again and again. They take turns in going first.
-fn in_turns(
-    repetitions: usize,
-    outcome: &mut Outcome,
-    step: &mut Step,
-    mut ours: impl FnMut(&mut Outcome) -> Result<()>,
-    mut cargo: impl FnMut(&mut Outcome) -> Result<()>,
-) -> Result<()> {
-    for repetition in 0..repetitions {
-        let mut turns = [Step::Build, Step::Cargo];
-        turns.rotate_left(repetition % 2);
-        for turn in turns {
-            *step = turn;
-            match turn {
-                Step::Cargo => cargo(outcome)?,
-                _ => ours(outcome)?,
+    for side in (0..repetitions).flat_map(own_cargo::turns) {
+        *step = step_of(side);
+        match side {
+            Side::Units => {
+                cold.forget()?;
+                cold.forget_durations(&program.name)?;
+                say(program, "assemble build, cold");
+                outcome.cold.push(cold.assemble(&program.name)?);
+                let hashes = cold.hashes()?;
+                match &first {
+                    None => first = Some(hashes),
+                    Some(first) => outcome.add_again(Again::compare(first, &hashes, false)),
+                }
+            }
+            Side::Cargo => {
+                say(program, "cargo build --release, cold");
+                outcome.cold_cargo.push(own.cold()?);
             }
         }
     }
+    let file = own.main_file(&program.binary)?;
+    say(program, &format!("edits of {file}"));
+    for side in (0..repetitions).flat_map(own_cargo::turns) {
+        *step = step_of(side);
+        match side {
+            Side::Units => {
+                own_cargo::edit(&cold.workspace.join(&file))?;
+                outcome.edit.push(cold.assemble(&program.name)?);
+            }
+            Side::Cargo => outcome.edit_cargo.push(own.edited(&file)?),
+        }
+    }
     Ok(())
+}
+
+fn step_of(side: Side) -> Step {
+    match side {
+        Side::Units => Step::Build,
+        Side::Cargo => Step::Cargo,
+    }
 }
 
 /// Compares units and features with Cargo's build if there is one, else with Cargo's unit graph.
